@@ -1,0 +1,76 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Store keeps records. Apply is its only write of them.
+//
+// Every Record that a Store returns has been derived (see [Record.Derive]) with the store's own
+// clock, one instant for the whole call, and its response, if any, has been checked against its seal:
+// a mismatch sets Damaged and leaves Response nil.
+type Store interface {
+	// Apply executes a batch of transitions, each on its own condition, in one durable commit. No two
+	// may be about one operation. Results are in the order of ts, one for each. Applying the same
+	// transition again gives the same result and no second effect.
+	//
+	// An error means that nobody knows whether the batch was written, unless it is, or wraps, a
+	// *RolledBackError: then none of it was. Apply returns within a bounded time of ctx's end.
+	Apply(ctx context.Context, ts []Transition) ([]Result, error)
+
+	// Find reads records, with the bodies of completed ones, in the order of ids; what has no record
+	// comes back with State Unseen and its ID.
+	Find(ctx context.Context, ids []OperationID) ([]Record, error)
+}
+
+// RolledBackError says that a batch definitely left no trace.
+type RolledBackError struct {
+	Err error
+	// Blocked says that a row was locked by somebody else: the same batch may pass later.
+	Blocked bool
+}
+
+func (e *RolledBackError) Error() string { return "rolled back: " + e.Err.Error() }
+func (e *RolledBackError) Unwrap() error { return e.Err }
+
+// ErrLeaseLost says that a lease lapsed, or is too close to lapsing to be renewed: the owner needs a
+// new epoch, and its executing records are orphaned.
+var ErrLeaseLost = errors.New("lease lost")
+
+// Instance describes a gateway process to a store.
+type Instance struct {
+	ID      [16]byte
+	Host    string
+	Version string
+	Longest time.Duration // the longest budget of an attempt: bounds where a sweep looks
+}
+
+// LeaseStore keeps one lease per gateway process, on the store's clock.
+type LeaseStore interface {
+	// Acquire gives the instance a new epoch, greater than any it had, leased from now.
+	Acquire(ctx context.Context, i Instance, lease time.Duration) (Owner, error)
+	// Renew extends the lease of o from now. The error is ErrLeaseLost if it has lapsed or is about
+	// to: a lapsed lease is never revived, so that what was seen as orphaned stays orphaned.
+	Renew(ctx context.Context, o Owner, lease time.Duration) error
+	// GiveBack ends the lease of o at once.
+	GiveBack(ctx context.Context, o Owner) error
+	// Sweep writes the doubt that Derive already shows: executing records of owners without a lease
+	// become unknown. It returns how many. It is safe to run on every gateway at once.
+	Sweep(ctx context.Context) (int, error)
+}
+
+// RetentionStore removes what has expired: bodies and records, never executing or unknown records
+// nor contradicted ones.
+type RetentionStore interface {
+	// Purge removes at most limit expired records, and expired bodies, and returns how many records.
+	// It also prepares whatever storage the coming days need.
+	Purge(ctx context.Context, limit int) (int, error)
+}
+
+// CensusStore counts records for metrics.
+type CensusStore interface {
+	// InDoubt returns the number of records that are stored as unknown.
+	InDoubt(ctx context.Context) (int64, error)
+}

@@ -1,0 +1,140 @@
+package idempotency
+
+import "time"
+
+// Transition is one requested move of one record. It is a closed set: [Claim], [Complete], [Release],
+// [Doubt], [Resolve], [Cancel], [Acknowledge] and [Import]. Each is written on its own condition, in
+// the statement that writes; each may be applied again without harm. What each does is [Next].
+type Transition interface {
+	// Target is the operation whose record is to move.
+	Target() OperationID
+	next(stored, seen Record, env Env) move
+	// applied reports whether a record, read after the move was tried, shows that it holds.
+	applied(after Record) bool
+}
+
+// Retention says how long things are kept, counted from the latest of first sight, the key's date and
+// settlement.
+type Retention struct {
+	Response time.Duration // bodies; at most Key
+	Key      time.Duration // records
+}
+
+// Claim asks for a new attempt: – → executing 1, not_executed N → executing N+1, and, where Resend,
+// unknown N → executing N+1. Attempt.N is ignored: the record decides it.
+type Claim struct {
+	Attempt     Attempt
+	Operation   Operation
+	Fingerprint Fingerprint
+	Method      string
+	TargetURI   string        // path and query as forwarded
+	Budget      time.Duration // the attempt's deadline is the store's clock plus this
+	Resend      bool          // the backend deduplicates by key: a retry may execute an operation in doubt
+	KeyDate     time.Time     // the key's own date; zero if it has none
+	Retention   Retention
+	Trace       Trace
+}
+
+// Complete records an attempt's whole answer: executing or unknown N → completed, or → forgotten when
+// the response is not Replayable. On a resend record the answer of an earlier attempt counts too;
+// the first commit wins. An answer that disproves a not_executed or cancelled record is kept as a
+// contradiction.
+type Complete struct {
+	Attempt   Attempt
+	Response  *Response
+	Retention Retention
+}
+
+// Release records the proof that an attempt had no effect: executing or unknown N → not_executed. If
+// an earlier attempt is still in doubt, the record becomes unknown instead.
+type Release struct {
+	Attempt   Attempt
+	Cause     Cause
+	Retention Retention
+}
+
+// Doubt records that an attempt may have executed and has no answer: executing N → unknown.
+type Doubt struct {
+	Attempt   Attempt
+	Cause     Cause
+	Retention Retention
+}
+
+// Verdict is what a resolution says of an operation in doubt.
+type Verdict uint8
+
+const (
+	VerdictExecuted    Verdict = iota + 1 // with a response: completed; without: forgotten
+	VerdictNotExecuted                    // not_executed
+)
+
+// Resolve settles a record in doubt from outside: unknown N → completed, forgotten or not_executed.
+type Resolve struct {
+	Operation OperationID
+	N         int // the attempt that the evidence is about; another N in the record refuses the move
+	Verdict   Verdict
+	Response  *Response // only with VerdictExecuted; may be nil
+	By        string    // "operator:NAME" or "probe"
+	Evidence  string    // never empty
+	Retention Retention
+}
+
+// Cancel forbids an operation for ever: – or not_executed → cancelled.
+type Cancel struct {
+	Operation Operation
+	Retention Retention
+}
+
+// Acknowledge erases a stored body: completed → forgotten.
+type Acknowledge struct{ Operation OperationID }
+
+// Import brings back what a store lost in a failover: – → completed with a response, – → unknown
+// without one. Claim.Attempt.N is the attempt that was lost.
+type Import struct {
+	Claim    Claim
+	Response *Response
+	Evidence string // never empty
+}
+
+func (t Claim) Target() OperationID       { return t.Attempt.Operation }
+func (t Complete) Target() OperationID    { return t.Attempt.Operation }
+func (t Release) Target() OperationID     { return t.Attempt.Operation }
+func (t Doubt) Target() OperationID       { return t.Attempt.Operation }
+func (t Resolve) Target() OperationID     { return t.Operation }
+func (t Cancel) Target() OperationID      { return t.Operation.ID() }
+func (t Acknowledge) Target() OperationID { return t.Operation }
+func (t Import) Target() OperationID      { return t.Claim.Attempt.Operation }
+
+// Result is what became of one transition.
+type Result struct {
+	Record  Record // after the batch; State Unseen if there is none
+	Applied bool   // the move holds, whether it was made now or by an earlier try
+}
+
+// ResultOf returns the result of t, given its record as read after the move was tried.
+func ResultOf(t Transition, after Record) Result {
+	return Result{Record: after, Applied: t.applied(after)}
+}
+
+// EvidenceKind is a closed set of words.
+type EvidenceKind string
+
+const (
+	EvidenceLateAnswer    EvidenceKind = "late-answer"   // the owner's own answer settled a record in doubt
+	EvidenceLateRelease   EvidenceKind = "late-release"  // the owner's own proof did
+	EvidenceResolution    EvidenceKind = "resolution"    // a probe or an operator did
+	EvidenceImport        EvidenceKind = "import"        // a record that the store had lost was brought back
+	EvidenceContradiction EvidenceKind = "contradiction" // an answer that no move accepts
+)
+
+// Evidence is kept beside a record, insert-only, one of a kind per attempt.
+type Evidence struct {
+	Operation OperationID
+	Attempt   AttemptID
+	N         int
+	Kind      EvidenceKind
+	By        string // "gateway", "probe" or "operator:NAME"
+	Text      string
+	Response  *Response // the contradicting answer
+	At        time.Time
+}
