@@ -53,6 +53,7 @@ func (t Claim) next(_, seen Record, env Env) move {
 	r.Attempt.N = n
 	r.Fingerprint, r.Method, r.Target = t.Fingerprint, t.Method, t.TargetURI
 	r.Resend, r.Trace = t.Resend, t.Trace
+	r.Resolution = nil // it spoke of an earlier attempt; this one's answer will be its own
 	r.Claimed, r.Deadline, r.Settled = env.Now, env.Now.Add(t.Budget), time.Time{}
 	r.Expires = latest(seen.Expires, env.Now.Add(t.Retention.Key))
 	if !t.KeyDate.IsZero() {
@@ -146,7 +147,12 @@ func (t Cancel) next(_, seen Record, env Env) move {
 	case Executing, Completed, Unknown, Cancelled, Forgotten:
 		return stay
 	}
-	return move{after: settled(r, Cancelled, t.Retention, env.Now), changed: true}
+	r = settled(r, Cancelled, t.Retention, env.Now)
+	if !t.KeyDate.IsZero() {
+		// Otherwise a tombstone could be purged while the key's own date would still let the original in.
+		r.Expires = latest(r.Expires, t.KeyDate.Add(t.Retention.Key))
+	}
+	return move{after: r, changed: true}
 }
 
 func (t Acknowledge) next(stored, seen Record, _ Env) move {
@@ -171,6 +177,8 @@ func (t Import) next(_, seen Record, env Env) move {
 		m.after = answered(m.after, t.Response, t.Claim.Retention, env.Now)
 	} else {
 		m.after = doubted(m.after, CauseLost, t.Claim.Retention, env.Now)
+		// What became of the attempts before this one is lost too; only without resend are they settled.
+		m.after.Doubted = t.Claim.Resend && t.Claim.Attempt.N > 1
 	}
 	m.evidence = &Evidence{Attempt: t.Claim.Attempt.ID, N: t.Claim.Attempt.N, Kind: EvidenceImport, By: "gateway", Text: t.Evidence}
 	return m
@@ -242,5 +250,6 @@ func (t Resolve) applied(after Record) bool {
 func (t Cancel) applied(after Record) bool      { return after.State == Cancelled }
 func (t Acknowledge) applied(after Record) bool { return after.State == Forgotten }
 func (t Import) applied(after Record) bool {
-	return after.Attempt.ID == t.Claim.Attempt.ID && after.State != Unseen
+	answered := after.State == Completed || after.State == Forgotten
+	return after.Attempt.ID == t.Claim.Attempt.ID && after.State != Unseen && (answered || t.Response == nil)
 }

@@ -82,6 +82,7 @@ type Resolve struct {
 // Cancel forbids an operation for ever: – or not_executed → cancelled.
 type Cancel struct {
 	Operation Operation
+	KeyDate   time.Time // the key's own date; zero if it has none
 	Retention Retention
 }
 
