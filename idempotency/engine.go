@@ -1,0 +1,235 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// ErrNoLease says that this process cannot vouch for its lease: it must not claim. Nothing was sent.
+var ErrNoLease = errors.New("this gateway could not renew its lease in the store")
+
+// Cache keeps completed records, bounded in bytes. A record is put with the time it may live. The
+// zero ttl is never used.
+type Cache interface {
+	Get(id OperationID) (Record, bool)
+	Put(r Record, ttl time.Duration)
+	Drop(id OperationID)
+}
+
+// cacheTTL bounds how long an acknowledgement made elsewhere may go unnoticed here.
+const cacheTTL = 60 * time.Second
+
+// Engine decides about requests: it looks up, claims, lets one claimant execute, records the outcome
+// and tells everybody who waited. The order of its steps is the guarantee; see docs/guarantee.md.
+type Engine struct {
+	store     Store
+	committer *Committer
+	lease     *Lease
+	cache     Cache
+	flights   *flights
+
+	mu        sync.Mutex
+	abandoned map[AttemptID]abandonedClaim
+	running   int           // claims and executions that are not settled
+	idle      chan struct{} // closed when running falls to 0, if somebody drains
+}
+
+// NewEngine returns an engine on a started committer and lease. Cache may be nil.
+func NewEngine(store Store, committer *Committer, lease *Lease, cache Cache) *Engine {
+	if cache == nil {
+		cache = noCache{}
+	}
+	return &Engine{store: store, committer: committer, lease: lease, cache: cache, flights: newFlights(),
+		abandoned: make(map[AttemptID]abandonedClaim)}
+}
+
+// Request is what the engine needs to know of a protected request.
+type Request struct {
+	ID          OperationID
+	Operation   Operation
+	Fingerprint Fingerprint
+	Method      string
+	Target      string
+	Budget      time.Duration
+	Resend      bool
+	KeyDate     time.Time
+	Retention   Retention
+	Trace       Trace
+	// Refusal, if not nil, is why no new attempt may start now. A record is answered all the same.
+	Refusal error
+}
+
+// Decision is the answer to a Request.
+type Decision struct {
+	Ruling Ruling
+	Record Record
+	// Execution is set when, and only when, Ruling is Granted. It must be settled.
+	Execution *Execution
+	flight    *flight
+}
+
+// Begin rules on a request. If nothing stands against it, it commits a claim and returns Granted: the
+// caller, and nobody else, sends the request once. An error is r.Refusal, ErrNoLease, ErrOverloaded,
+// ErrStoreTimeout, ErrStopped or the store's; with any of them nothing is or will be sent.
+func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
+	if rec, ok := e.cache.Get(r.ID); ok {
+		return Decision{Ruling: Judge(rec, r.Fingerprint), Record: rec}, nil
+	}
+	for {
+		if r.Refusal != nil && e.flights.find(r.ID) == nil {
+			return e.lookUp(ctx, r)
+		}
+		f, opened := e.flights.join(r.ID)
+		if opened {
+			if r.Refusal != nil { // the flight that was there has just landed
+				e.grounded(r.ID, f, errNotClaimed)
+				continue
+			}
+			return e.claim(r, f)
+		}
+		<-f.claimed // bounded by the claim's own timeout
+		if f.err != nil {
+			if errors.Is(f.err, errNotClaimed) {
+				continue
+			}
+			return Decision{}, f.err
+		}
+		ruling := Judge(f.record, r.Fingerprint)
+		if ruling == Claimable {
+			continue // the claimant had another fingerprint; ours may be the record's
+		}
+		return Decision{Ruling: ruling, Record: f.record, flight: f}, nil
+	}
+}
+
+// errNotClaimed marks a flight whose opener never tried to claim.
+var errNotClaimed = errors.New("no claim was made")
+
+// lookUp answers a request that may not start an attempt.
+func (e *Engine) lookUp(ctx context.Context, r Request) (Decision, error) {
+	rec, err := e.Find(ctx, r.ID)
+	if err != nil {
+		return Decision{}, err
+	}
+	ruling := Judge(rec, r.Fingerprint)
+	if ruling == Claimable || ruling == InDoubt && r.Resend {
+		return Decision{Ruling: ruling, Record: rec}, r.Refusal
+	}
+	return Decision{Ruling: ruling, Record: rec}, nil
+}
+
+func (e *Engine) claim(r Request, f *flight) (Decision, error) {
+	owner, ok := e.lease.Owner()
+	if !ok {
+		return Decision{}, e.grounded(r.ID, f, ErrNoLease)
+	}
+	attempt := Attempt{Operation: r.ID, ID: NewAttemptID(), Owner: owner}
+	e.begun()
+	res, err := e.committer.Submit(Claim{
+		Attempt: attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target,
+		Budget: r.Budget, Resend: r.Resend, KeyDate: r.KeyDate, Retention: r.Retention, Trace: r.Trace,
+	}, func(late Result, err error) { e.lateClaim(attempt, r.Retention, late, err) })
+	if err == nil && !res.Applied && res.Record.Attempt.ID == attempt.ID {
+		// Committed, but under a lease that has lapsed since. Nothing was sent: say so.
+		e.abandon(attempt, r.Retention)
+		err = ErrNoLease
+	}
+	if err != nil {
+		e.ended()
+		if errors.Is(err, ErrStoreTimeout) {
+			e.abandon(attempt, r.Retention)
+		}
+		return Decision{}, e.grounded(r.ID, f, err)
+	}
+	f.record, f.granted = res.Record, res.Applied
+	if !res.Applied {
+		e.ended()
+		e.remember(res.Record)
+		e.flights.leave(r.ID, f)
+		close(f.claimed)
+		return Decision{Ruling: Judge(res.Record, r.Fingerprint), Record: res.Record}, nil
+	}
+	close(f.claimed)
+	x := &Execution{engine: e, flight: f, attempt: res.Record.Attempt, retention: r.Retention}
+	return Decision{Ruling: Granted, Record: res.Record, Execution: x}, nil
+}
+
+func (e *Engine) grounded(id OperationID, f *flight, err error) error {
+	f.err = err
+	e.flights.leave(id, f)
+	close(f.claimed)
+	return err
+}
+
+// Find reads one record, without its place in this process's memory.
+func (e *Engine) Find(ctx context.Context, id OperationID) (Record, error) {
+	records, err := e.store.Find(ctx, []OperationID{id})
+	if err != nil {
+		return Record{}, err
+	}
+	if len(records) != 1 {
+		return Record{}, fmt.Errorf("the store returned %d records for one operation", len(records))
+	}
+	e.remember(records[0])
+	return records[0], nil
+}
+
+// remember caches what cannot change any more, except by being forgotten.
+func (e *Engine) remember(r Record) {
+	if r.State != Completed || r.Damaged || r.Response == nil || !r.Response.Replayable {
+		return
+	}
+	if ttl := min(cacheTTL, r.BodyExpires.Sub(r.Observed)); ttl > 0 {
+		e.cache.Put(r, ttl)
+	}
+}
+
+// Drain waits until every execution is settled, or ctx ends.
+func (e *Engine) Drain(ctx context.Context) error {
+	e.mu.Lock()
+	idle := make(chan struct{})
+	if e.running == 0 {
+		close(idle)
+	} else {
+		e.idle = idle
+	}
+	e.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Running returns how many executions are not settled.
+func (e *Engine) Running() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.running
+}
+
+func (e *Engine) begun() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running++
+}
+
+func (e *Engine) ended() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running--
+	if e.running == 0 && e.idle != nil {
+		close(e.idle)
+		e.idle = nil
+	}
+}
+
+type noCache struct{}
+
+func (noCache) Get(OperationID) (Record, bool) { return Record{}, false }
+func (noCache) Put(Record, time.Duration)      {}
+func (noCache) Drop(OperationID)               {}

@@ -1,0 +1,132 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Clock is a clock that also runs while the machine is suspended. It starts anywhere and never jumps.
+type Clock interface{ Now() time.Duration }
+
+// Lease keeps this process's lease. It stops vouching for it after two thirds of its length without
+// renewal, on the local clock, so that nothing is claimed or dispatched under a lease that the store
+// may already see as lapsed. A lease that lapsed is replaced by one with a new epoch.
+type Lease struct {
+	store    LeaseStore
+	instance Instance
+	length   time.Duration
+	clock    Clock
+
+	mu      sync.Mutex
+	owner   Owner
+	renewed time.Duration // the local clock when the last successful renewal was begun
+	held    bool
+
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// NewLease returns a lease that is not yet held.
+func NewLease(store LeaseStore, instance Instance, length time.Duration, clock Clock) *Lease {
+	return &Lease{store: store, instance: instance, length: length, clock: clock}
+}
+
+// Start acquires the lease and keeps it until Stop. The error is the store's; then nothing runs.
+// After each renewal it sweeps, and calls tick, which may be nil.
+func (l *Lease) Start(ctx context.Context, tick func(context.Context)) error {
+	if err := l.acquire(ctx); err != nil {
+		return err
+	}
+	run, stop := context.WithCancel(context.Background())
+	l.stop, l.done = stop, make(chan struct{})
+	go func() {
+		defer close(l.done)
+		l.keep(run, tick)
+	}()
+	return nil
+}
+
+// Stop ends the renewals and gives the lease back, so that what this process left executing is in
+// doubt at once. It is safe to call twice.
+func (l *Lease) Stop(ctx context.Context) error {
+	if l.stop == nil {
+		return nil
+	}
+	l.stop()
+	<-l.done
+	l.mu.Lock()
+	owner, held := l.owner, l.held
+	l.held = false
+	l.mu.Unlock()
+	if !held {
+		return nil
+	}
+	return l.store.GiveBack(ctx, owner)
+}
+
+// Owner returns who to claim as; false if the lease can no longer be vouched for.
+func (l *Lease) Owner() (Owner, bool) {
+	now := l.clock.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.owner, l.held && now-l.renewed < l.length*2/3
+}
+
+// Holds reports whether o is still this process's owner, and vouched for.
+func (l *Lease) Holds(o Owner) bool {
+	now, ok := l.Owner()
+	return ok && now == o
+}
+
+func (l *Lease) keep(ctx context.Context, tick func(context.Context)) {
+	timer := time.NewTicker(l.length / 3)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		try, cancel := context.WithTimeout(ctx, l.length/3)
+		if err := l.renew(try); err == nil {
+			// Best effort: what a sweep misses, readers derive, and the next sweep finds.
+			_, _ = l.store.Sweep(try)
+		}
+		cancel()
+		if tick != nil {
+			tick(ctx)
+		}
+	}
+}
+
+func (l *Lease) renew(ctx context.Context) error {
+	l.mu.Lock()
+	owner := l.owner
+	l.mu.Unlock()
+	begun := l.clock.Now()
+	err := l.store.Renew(ctx, owner, l.length)
+	if errors.Is(err, ErrLeaseLost) {
+		return l.acquire(ctx)
+	}
+	if err == nil {
+		l.set(owner, begun)
+	}
+	return err
+}
+
+func (l *Lease) acquire(ctx context.Context) error {
+	begun := l.clock.Now()
+	owner, err := l.store.Acquire(ctx, l.instance, l.length)
+	if err == nil {
+		l.set(owner, begun)
+	}
+	return err
+}
+
+func (l *Lease) set(o Owner, begun time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owner, l.renewed, l.held = o, begun, true
+}
