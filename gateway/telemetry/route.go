@@ -1,0 +1,87 @@
+package telemetry
+
+import (
+	"net/http"
+	"sync"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/onceway/onceway/gateway/problem"
+)
+
+// Route is how requests of one configured route, or of one call of our own APIs, are named.
+type Route struct {
+	name     string
+	template string
+	spans    map[string]*spanStart // by method, plus ""
+	states   [problem.StateCount][]metric.AddOption
+	inFlight []metric.AddOption
+
+	mu        sync.RWMutex
+	durations map[answerKind][]metric.RecordOption
+}
+
+type spanStart struct {
+	name   string
+	method string // as shown: a method that nobody knows is _OTHER
+	opts   []trace.SpanStartOption
+}
+
+type answerKind struct {
+	method string
+	status int
+}
+
+// Route makes the handle of a route, once, at start-up. Template is a pattern such as /orders/** or
+// /_reconcile/v1/requests/{key}, never a path that somebody sent.
+func (o *Observer) Route(name, template string) *Route {
+	r := &Route{name: name, template: template, spans: map[string]*spanStart{}, durations: map[answerKind][]metric.RecordOption{}}
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace} {
+		r.spans[m] = newSpanStart(m+" "+template, m, r)
+	}
+	r.spans[""] = newSpanStart("HTTP "+template, "_OTHER", r)
+	for s := problem.State(0); s < problem.StateCount; s++ {
+		r.states[s] = added(keyRoute.String(name), keyState.String(s.String()))
+	}
+	r.inFlight = added(keyRoute.String(name))
+	return r
+}
+
+func newSpanStart(name, method string, r *Route) *spanStart {
+	return &spanStart{name, method, []trace.SpanStartOption{
+		trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(semconv.HTTPRequestMethodKey.String(method), semconv.HTTPRoute(r.template), keyRoute.String(r.name)),
+	}}
+}
+
+// start returns how a span of this method begins. A method is a token that the client chose.
+func (r *Route) start(method string) *spanStart {
+	if s, ok := r.spans[method]; ok {
+		return s
+	}
+	return r.spans[""]
+}
+
+func (r *Route) duration(method string, status int) []metric.RecordOption {
+	if status < 100 || status > 599 {
+		status = 0
+	}
+	kind := answerKind{method, status}
+	r.mu.RLock()
+	opts, ok := r.durations[kind]
+	r.mu.RUnlock()
+	if ok {
+		return opts
+	}
+	opts = recorded(semconv.HTTPRequestMethodKey.String(method), semconv.HTTPRoute(r.template), statusCode(status))
+	r.mu.Lock()
+	r.durations[kind] = opts
+	r.mu.Unlock()
+	return opts
+}
+
+func statusCode(status int) attribute.KeyValue { return semconv.HTTPResponseStatusCode(status) }
