@@ -10,6 +10,8 @@ import (
 	"github.com/onceway/onceway/idempotency"
 )
 
+var _ idempotency.Observer = (*Observer)(nil)
+
 type batchOptions struct {
 	size   []metric.RecordOption
 	ok     []metric.RecordOption

@@ -77,7 +77,11 @@ func (r *Route) duration(method string, status int) []metric.RecordOption {
 	if ok {
 		return opts
 	}
-	opts = recorded(semconv.HTTPRequestMethodKey.String(method), semconv.HTTPRoute(r.template), statusCode(status))
+	kv := []attribute.KeyValue{semconv.HTTPRequestMethodKey.String(method), semconv.HTTPRoute(r.template)}
+	if status != 0 {
+		kv = append(kv, statusCode(status))
+	}
+	opts = recorded(kv...)
 	r.mu.Lock()
 	r.durations[kind] = opts
 	r.mu.Unlock()
