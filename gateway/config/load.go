@@ -1,24 +1,26 @@
 package config
 
+import (
+	"bytes"
+	"errors"
+	"io"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
 // Lookup reads one environment variable, as os.LookupEnv does.
 type Lookup func(name string) (value string, ok bool)
 
 // Source is everything that a configuration is made from.
 type Source struct {
 	File      string    // name for messages, and the base of relative paths; empty when there is no file
-	Data      []byte    // the file's content; ignored without a File and nil
+	Data      []byte    // the file's content; ignored without a File
 	Lookup    Lookup    // nil means an empty environment
 	Overrides Overrides // from flags
-}
-
-// Overrides are the values of flags; empty means not given.
-type Overrides struct {
-	Listen      string
-	Store       string
-	Upstream    string // a URL
-	AdminListen string
-	LogLevel    string
-	LogFormat   string
 }
 
 // ForUpstream returns the configuration of a gateway without a file: one upstream, one route /**, one
@@ -28,11 +30,77 @@ func ForUpstream(url string, overrides Overrides, lookup Lookup) (*Config, error
 	return Load(Source{Lookup: lookup, Overrides: overrides})
 }
 
-// Warnings returns what is legal but unwise, in the order of the file.
-func (c *Config) Warnings() []Warning { return c.warnings }
-
 // Load returns the configuration that src describes. The error is an *Error with everything that is
 // wrong.
 func Load(src Source) (*Config, error) {
-	return nil, &Error{Problems: []Problem{{Message: "not yet"}}}
+	d := &decoder{
+		file:    src.File,
+		lookup:  src.Lookup,
+		origins: map[*yaml.Node]string{},
+		places:  map[string]place{},
+	}
+	if d.lookup == nil {
+		d.lookup = func(string) (string, bool) { return "", false }
+	}
+	if src.File != "" {
+		d.dir = filepath.Dir(src.File)
+	}
+	root, problem := document(src)
+	if problem != nil {
+		return nil, &Error{[]Problem{*problem}}
+	}
+	d.override(root, src)
+
+	c := defaults()
+	d.config(root, &c)
+	d.check(&c)
+	d.refuse(&c)
+	if len(d.problems) > 0 {
+		return nil, &Error{ordered(d.problems)}
+	}
+	d.advise(&c)
+	c.warnings = d.warnings
+	return &c, nil
+}
+
+// document returns the root of the file's only document; an empty mapping if the file says nothing.
+func document(src Source) (*yaml.Node, *Problem) {
+	empty := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	if src.File == "" {
+		return empty, nil
+	}
+	var doc, second yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(src.Data))
+	switch err := decoder.Decode(&doc); {
+	case errors.Is(err, io.EOF):
+		return empty, nil
+	case err != nil:
+		return nil, syntaxProblem(src.File, err)
+	}
+	switch err := decoder.Decode(&second); {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		return nil, syntaxProblem(src.File, err)
+	default:
+		return nil, &Problem{File: src.File, Line: second.Line, Message: "a second document begins here", Hint: "a configuration is one document"}
+	}
+	root := unalias(doc.Content[0])
+	if isNull(root) {
+		return empty, nil
+	}
+	return root, nil
+}
+
+var syntaxLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(?:yaml: )?`)
+
+// syntaxProblem takes the line out of the parser's text.
+func syntaxProblem(file string, err error) *Problem {
+	text := err.Error()
+	found := syntaxLine.FindStringSubmatch(text)
+	line, _ := strconv.Atoi(found[1]) // 0 where the parser gives none
+	return &Problem{
+		File: file, Line: line,
+		Message: "is not valid YAML: " + printable(strings.TrimPrefix(text, found[0])),
+		Hint:    "indent with spaces, and quote values that contain : or #",
+	}
 }

@@ -1,0 +1,35 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+)
+
+// refuse reports what parses, because its key belongs to the format, but is not built yet.
+func (d *decoder) refuse(c *Config) {
+	d.unavailable("spool", c.Spool != "")
+	d.unavailable("tls.client_ca", c.TLS.ClientCA != "")
+	d.unavailable("caller.jwt", c.Caller.JWT != nil)
+	d.unavailable("caller.api_keys", c.Caller.APIKeys != nil)
+	d.unavailable("caller.mtls", c.Caller.MTLS != nil)
+	d.unavailable("limits.requests_per_second", c.Limits.RequestsPerSecond != 0)
+	d.unavailable("limits.in_flight", c.Limits.InFlight != 0)
+	d.unavailable("limits.unsettled", c.Limits.Unsettled != 0)
+	d.unavailable("cors.origins", len(c.CORS.Origins) > 0)
+	standard := defaultIdempotency()
+	for n, r := range c.Routes {
+		at := "routes[" + strconv.Itoa(n) + "]"
+		d.unavailable(at+".cors.origins", len(r.CORS.Origins) > 0)
+		i := r.Idempotency
+		d.unavailable(at+".idempotency.on_unknown", i.OnUnknown != OnUnknownHold)
+		d.unavailable(at+".idempotency.probe", !reflect.DeepEqual(i.Probe, standard.Probe))
+		d.unavailable(at+".idempotency.in_progress_statuses", !slices.Equal(i.InProgressStatuses, standard.InProgressStatuses))
+	}
+}
+
+func (d *decoder) unavailable(path string, set bool) {
+	if set {
+		d.addAt(path, "not available in this version", "remove it, or leave it at its default")
+	}
+}
