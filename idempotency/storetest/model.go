@@ -1,0 +1,223 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// Model is a store in memory: [idempotency.Next] behind one mutex, and nothing else. It is the oracle
+// that real stores are compared with, and serves tests that need a store but not durability. The zero
+// value is not usable.
+type Model struct {
+	clock     func() time.Time
+	lease     time.Duration
+	lockLease bool
+
+	mu       sync.Mutex
+	records  map[idempotency.OperationID]idempotency.Record // as written, not derived
+	damaged  map[idempotency.OperationID]bool
+	evidence map[idempotency.OperationID][]idempotency.Evidence
+	epochs   map[[16]byte]int64
+	leases   map[idempotency.Owner]time.Time // until when
+}
+
+var _ Store = (*Model)(nil)
+
+// NewModel returns an empty Model. Lease is how long an executing record outlives its deadline;
+// lockLease is [Harness.LockLease].
+func NewModel(clock func() time.Time, lease time.Duration, lockLease bool) *Model {
+	return &Model{
+		clock: clock, lease: lease, lockLease: lockLease,
+		records:  map[idempotency.OperationID]idempotency.Record{},
+		damaged:  map[idempotency.OperationID]bool{},
+		evidence: map[idempotency.OperationID][]idempotency.Evidence{},
+		epochs:   map[[16]byte]int64{},
+		leases:   map[idempotency.Owner]time.Time{},
+	}
+}
+
+// Apply implements [idempotency.Store].
+func (m *Model) Apply(ctx context.Context, ts []idempotency.Transition) ([]idempotency.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &idempotency.RolledBackError{Err: err}
+	}
+	seen := map[idempotency.OperationID]bool{}
+	for _, t := range ts {
+		if seen[t.Target()] {
+			return nil, &idempotency.RolledBackError{Err: errors.New("two transitions of one batch are about one operation")}
+		}
+		seen[t.Target()] = true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clock()
+	results := make([]idempotency.Result, len(ts))
+	for i, t := range ts {
+		id := t.Target()
+		m.move(t, now)
+		results[i] = idempotency.ResultOf(t, m.read(id, now))
+	}
+	return results, nil
+}
+
+func (m *Model) move(t idempotency.Transition, now time.Time) {
+	id := t.Target()
+	stored := m.stored(id)
+	after, changed, evidence := idempotency.Next(stored, t, m.env(stored, now))
+	if changed {
+		m.records[id] = after
+	}
+	if evidence != nil && !slices.ContainsFunc(m.evidence[id], func(e idempotency.Evidence) bool {
+		return e.Attempt == evidence.Attempt && e.Kind == evidence.Kind
+	}) {
+		m.evidence[id] = append(m.evidence[id], *evidence)
+	}
+}
+
+func (m *Model) stored(id idempotency.OperationID) idempotency.Record {
+	r, ok := m.records[id]
+	if !ok {
+		r.ID = id
+	}
+	return r
+}
+
+func (m *Model) env(r idempotency.Record, now time.Time) idempotency.Env {
+	return idempotency.Env{Now: now, OwnerHasLease: m.leased(r.Attempt.Owner, now), Lease: m.lease}
+}
+
+func (m *Model) leased(o idempotency.Owner, now time.Time) bool {
+	until, ok := m.leases[o]
+	return ok && (m.lockLease || until.After(now))
+}
+
+// read returns a record as callers see it.
+func (m *Model) read(id idempotency.OperationID, now time.Time) idempotency.Record {
+	r := m.stored(id)
+	r.Derive(now, m.leased(r.Attempt.Owner, now), m.lease)
+	if r.State == idempotency.Completed && m.damaged[id] {
+		r.Damaged, r.Response = true, nil
+	}
+	if r.Response != nil {
+		copied := *r.Response
+		r.Response = &copied
+	}
+	return r
+}
+
+// Find implements [idempotency.Store].
+func (m *Model) Find(ctx context.Context, ids []idempotency.OperationID) ([]idempotency.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clock()
+	records := make([]idempotency.Record, len(ids))
+	for i, id := range ids {
+		records[i] = m.read(id, now)
+	}
+	return records, nil
+}
+
+// Damage makes the stored answer of id unreadable.
+func (m *Model) Damage(id idempotency.OperationID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.damaged[id] = true
+}
+
+// Evidence returns what is kept beside the record of id, in the order in which it came.
+func (m *Model) Evidence(id idempotency.OperationID) []idempotency.Evidence {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.evidence[id])
+}
+
+// Acquire implements [idempotency.LeaseStore].
+func (m *Model) Acquire(_ context.Context, i idempotency.Instance, lease time.Duration) (idempotency.Owner, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for o := range m.leases {
+		if m.lockLease || o.Instance == i.ID {
+			delete(m.leases, o)
+		}
+	}
+	m.epochs[i.ID]++
+	o := idempotency.Owner{Instance: i.ID, Epoch: m.epochs[i.ID]}
+	m.leases[o] = m.clock().Add(lease)
+	return o, nil
+}
+
+// Renew implements [idempotency.LeaseStore].
+func (m *Model) Renew(_ context.Context, o idempotency.Owner, lease time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clock()
+	if !m.leased(o, now) {
+		return idempotency.ErrLeaseLost
+	}
+	m.leases[o] = now.Add(lease)
+	return nil
+}
+
+// GiveBack implements [idempotency.LeaseStore].
+func (m *Model) GiveBack(_ context.Context, o idempotency.Owner) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.leases, o)
+	return nil
+}
+
+// Sweep implements [idempotency.LeaseStore].
+func (m *Model) Sweep(context.Context) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, n := m.clock(), 0
+	for id, stored := range m.records {
+		seen := m.read(id, now)
+		if stored.State == idempotency.Executing && seen.State == idempotency.Unknown {
+			m.move(idempotency.Doubt{Attempt: stored.Attempt, Cause: seen.Cause}, now)
+			n++
+		}
+	}
+	return n, nil
+}
+
+// Purge implements [idempotency.RetentionStore].
+func (m *Model) Purge(_ context.Context, limit int) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, n := m.clock(), 0
+	for id, r := range m.records {
+		if n == limit {
+			break
+		}
+		keep := r.State == idempotency.Executing || r.State == idempotency.Unknown || r.Contradicted
+		if !keep && r.Expires.Before(now) {
+			delete(m.records, id)
+			delete(m.evidence, id)
+			delete(m.damaged, id)
+			n++
+		}
+	}
+	return n, nil
+}
+
+// InDoubt implements [idempotency.CensusStore].
+func (m *Model) InDoubt(context.Context) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var n int64
+	for _, r := range m.records {
+		if r.State == idempotency.Unknown {
+			n++
+		}
+	}
+	return n, nil
+}

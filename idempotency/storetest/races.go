@@ -1,0 +1,177 @@
+package storetest
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// race applies one transition per competitor at once, each as its own batch, on all handles in turn.
+func (w *world) race(n int, t func(i int) idempotency.Transition) []idempotency.Result {
+	w.Helper()
+	handles := []Store{w.Store}
+	if w.Second != nil {
+		handles = append(handles, w.Second(w.T))
+	}
+	results, errs := make([]idempotency.Result, n), make([]error, n)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		ts := []idempotency.Transition{t(i)}
+		wg.Go(func() {
+			<-start
+			r, err := applyTo(handles[i%len(handles)], ts)
+			if err == nil && len(r) != 1 {
+				err = fmt.Errorf("%d results for one transition", len(r))
+			}
+			if err != nil {
+				errs[i] = err
+				return
+			}
+			results[i] = r[0]
+		})
+	}
+	close(start)
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			w.Fatalf("competitor %d: %v", i, err)
+		}
+	}
+	return results
+}
+
+func applied(results []idempotency.Result) (n int) {
+	for _, r := range results {
+		if r.Applied {
+			n++
+		}
+	}
+	return n
+}
+
+// testRaces lets many do at once what only one may.
+func testRaces(w *world) {
+	if w.Second == nil {
+		w.Log("this store belongs to one process: races run on one handle")
+	}
+	w.in("50 claims", func(w *world) {
+		o := w.operation()
+		results := w.race(50, func(int) idempotency.Transition { return w.claim(o) })
+		if n := applied(results); n != 1 {
+			w.Errorf("%d of 50 claims were granted", n)
+		}
+		winner := w.expect(o.ID(), idempotency.Executing, 1).Attempt.ID
+		for i, r := range results {
+			if r.Record.Attempt.ID != winner || r.Record.State != idempotency.Executing {
+				w.Errorf("competitor %d was shown %v", i, r.Record.State)
+			}
+		}
+	})
+
+	w.in("50 claims of a released operation", func(w *world) {
+		o := w.operation()
+		w.must(release(w.granted(w.claim(o))))
+		if n := applied(w.race(50, func(int) idempotency.Transition { return w.claim(o) })); n != 1 {
+			w.Errorf("%d of 50 claims were granted", n)
+		}
+		equal(w, "revision", w.expect(o.ID(), idempotency.Executing, 2).Revision, 3)
+	})
+
+	w.in("20 resends of an operation in doubt", func(w *world) {
+		o := w.operation()
+		w.must(doubt(w.granted(w.resend(o))))
+		if n := applied(w.race(20, func(int) idempotency.Transition { return w.resend(o) })); n != 1 {
+			w.Errorf("%d of 20 resends were granted", n)
+		}
+		w.expect(o.ID(), idempotency.Executing, 2)
+	})
+
+	for _, released := range []bool{false, true} {
+		w.in(fmt.Sprintf("cancel and claim, released %v", released), func(w *world) {
+			for range 20 {
+				o := w.operation()
+				if released {
+					w.must(release(w.granted(w.claim(o))))
+				}
+				results := w.race(2, func(i int) idempotency.Transition {
+					if i == 0 {
+						return cancel(o)
+					}
+					return w.claim(o)
+				})
+				state := w.find(o.ID()).State
+				if applied(results) != 1 || results[0].Applied != (state == idempotency.Cancelled) || results[1].Applied != (state == idempotency.Executing) {
+					w.Fatalf("cancel %v, claim %v, record %v", results[0].Applied, results[1].Applied, state)
+				}
+			}
+		})
+	}
+
+	w.in("answer and doubt", func(w *world) {
+		// Both are about the same attempt; whatever the order, the answer must not get lost.
+		for range 20 {
+			o := w.operation()
+			a := w.granted(w.claim(o))
+			w.race(3, func(i int) idempotency.Transition {
+				if i == 0 {
+					return complete(a)
+				}
+				return doubt(a)
+			})
+			w.expect(o.ID(), idempotency.Completed, 1)
+		}
+	})
+
+	w.in("two late answers", func(w *world) {
+		o := w.operation()
+		first := w.granted(w.resend(o))
+		w.must(doubt(first))
+		second := w.granted(w.resend(o))
+		results := w.race(10, func(i int) idempotency.Transition {
+			c := complete([]idempotency.Attempt{first, second}[i%2])
+			c.Response = idempotency.NewResponse(200, nil, fmt.Appendf(nil, "answer %d", i))
+			return c
+		})
+		want := w.find(o.ID()).Response
+		for i, r := range results {
+			if err := sameResponse(r.Record.Response, want); err != nil || !r.Applied {
+				w.Errorf("competitor %d: applied %v, %v", i, r.Applied, err)
+			}
+		}
+	})
+
+	w.in("batches over the same operations in opposite orders", func(w *world) {
+		ops := make([]idempotency.Operation, 40)
+		for i := range ops {
+			ops[i] = w.operation()
+		}
+		var wg sync.WaitGroup
+		granted := make([]int, 8)
+		errs := make([]error, len(granted))
+		for g := range granted {
+			ts := make([]idempotency.Transition, len(ops))
+			for i := range ops {
+				if g%2 == 0 {
+					ts[i] = w.claim(ops[i])
+				} else {
+					ts[i] = w.claim(ops[len(ops)-1-i])
+				}
+			}
+			wg.Go(func() {
+				results, err := applyTo(w.Store, ts)
+				granted[g], errs[g] = applied(results), err
+			})
+		}
+		wg.Wait()
+		sum := 0
+		for g := range granted {
+			if errs[g] != nil {
+				w.Fatal("batch:", errs[g])
+			}
+			sum += granted[g]
+		}
+		equal(w, "granted claims", sum, len(ops))
+	})
+}
