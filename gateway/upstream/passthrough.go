@@ -1,0 +1,70 @@
+package upstream
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/url"
+)
+
+// RoundTripper returns the transport for traffic that needs no protection: pooled, with keep-alive,
+// HTTP/2 where the target offers it, upgrades over HTTP/1.1, nothing from the environment, nothing
+// decompressed. It chooses a live target for each request and ignores the request URL's scheme and
+// host. It may send a request again under net/http's rules, so no protected request may use it.
+func (u *Upstream) RoundTripper() http.RoundTripper { return passThrough{u} }
+
+// Target returns scheme (http or https) and authority of the target whose turn it is.
+func (u *Upstream) Target() *url.URL {
+	t := u.choose()
+	return &url.URL{Scheme: t.scheme, Host: t.authority}
+}
+
+type passThrough struct{ u *Upstream }
+
+func (p passThrough) RoundTrip(r *http.Request) (*http.Response, error) {
+	t := p.u.choose()
+	at := *r.URL
+	at.Scheme, at.Host = t.scheme, t.authority
+	r = r.WithContext(r.Context())
+	r.URL = &at
+	return t.pass.RoundTrip(r)
+}
+
+func (u *Upstream) choose() (chosen *target) {
+	u.inOrder(func(t *target) bool {
+		chosen = t
+		return true
+	})
+	return chosen
+}
+
+func (t *target) newPassTransport(o Options) *http.Transport {
+	var p http.Protocols
+	p.SetHTTP1(!t.h2c)
+	p.SetHTTP2(!t.h2c)
+	p.SetUnencryptedHTTP2(t.h2c)
+	return &http.Transport{
+		Protocols:             &p,
+		Proxy:                 nil,
+		DisableCompression:    true,
+		TLSClientConfig:       t.tls.Clone(), // net/http changes it
+		TLSHandshakeTimeout:   o.ConnectTimeout,
+		ResponseHeaderTimeout: o.Timeout,
+		IdleConnTimeout:       o.IdleTimeout,
+		MaxIdleConns:          0,
+		MaxIdleConnsPerHost:   o.MaxInFlight,
+		HTTP2:                 t.up.h2.HTTP2,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			bounded, cancel := context.WithTimeout(ctx, o.ConnectTimeout)
+			defer cancel()
+			c, err := t.dialer.DialContext(bounded, network, address)
+			switch {
+			case err == nil:
+				t.health.succeeded()
+			case ctx.Err() == nil:
+				t.health.failed(t.up.now())
+			}
+			return c, err
+		},
+	}
+}

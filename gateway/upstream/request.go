@@ -1,0 +1,98 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+)
+
+// Request is one protected request, ready to go.
+type Request struct {
+	Method string
+	// Target is the request target in origin form, path and query, byte for byte as it goes out.
+	Target string
+	Host   string
+	// Header holds the end-to-end fields. Send takes it over and may change it. Nothing is added to it
+	// on the wire but the length of Body.
+	Header http.Header
+	// Body may still be read for a moment after Send has returned, when the backend answered before
+	// it had taken all of it; it must never be changed.
+	Body []byte
+	// MaxBody is the greatest length of a response content that is kept in memory, MaxSpill the
+	// greatest that is accepted at all; in bytes.
+	MaxBody, MaxSpill int64
+	// Ready is called immediately before the first byte may be written, once per connection tried. An
+	// error means that nothing is sent. Nil is always ready.
+	Ready func() error
+}
+
+// parcel is what net/http needs besides the http.Request itself.
+type parcel struct {
+	url  url.URL
+	body body
+}
+
+var errTarget = errors.New("request target is not in origin form, or cannot be sent as it is")
+
+// prepare builds the request for target t. It can be sent on one connection only: its body has no
+// second reader, and there is no GetBody.
+func (t *target) prepare(ctx context.Context, r *Request) (*http.Request, *body, error) {
+	p := new(parcel)
+	p.url.Scheme, p.url.Host = t.scheme, t.authority
+	if strings.HasPrefix(r.Target, "//") {
+		// As an opaque part this would become an absolute URL (url.URL.RequestURI).
+		path, query, found := strings.Cut(r.Target, "?")
+		decoded, err := url.PathUnescape(path)
+		if err != nil {
+			return nil, nil, errTarget
+		}
+		p.url.Path, p.url.RawPath, p.url.RawQuery, p.url.ForceQuery = decoded, path, query, found
+		if p.url.RequestURI() != r.Target {
+			return nil, nil, errTarget
+		}
+	} else if p.url.Opaque = r.Target; !strings.HasPrefix(r.Target, "/") && r.Target != "*" {
+		return nil, nil, errTarget
+	}
+
+	q := blank.WithContext(ctx)
+	q.Method, q.URL, q.Host, q.Header = r.Method, &p.url, r.Host, r.Header
+	if q.Header == nil {
+		q.Header = make(http.Header, 1)
+	}
+	if _, ok := q.Header["User-Agent"]; !ok {
+		q.Header["User-Agent"] = nil // keeps net/http from adding its own
+	}
+	delete(q.Header, "Expect")
+	p.body.rest = r.Body
+	if len(r.Body) > 0 {
+		q.Body, q.ContentLength = &p.body, int64(len(r.Body))
+	} else {
+		p.body.drained.Store(true)
+	}
+	return q, &p.body, nil
+}
+
+var blank = &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+
+// body is a request's content that remembers whether all of it was taken.
+type body struct {
+	rest    []byte
+	drained atomic.Bool
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, b.rest)
+	if b.rest = b.rest[n:]; len(b.rest) == 0 {
+		b.drained.Store(true)
+	}
+	return n, nil
+}
+
+func (b *body) Close() error { return nil }

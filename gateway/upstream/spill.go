@@ -1,0 +1,72 @@
+package upstream
+
+import (
+	"crypto/sha256"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// Spill is a response content in a file that has no name any more where the system allows that, so
+// that nothing of it outlives the process. Close gives the space back.
+type Spill struct {
+	io.ReaderAt
+	Length int64
+	Digest [32]byte // SHA-256
+	file   *os.File
+	name   string // empty once the file has no name
+}
+
+// Reader returns a reader of the whole content. Several may be used at once.
+func (s *Spill) Reader() *io.SectionReader { return io.NewSectionReader(s.file, 0, s.Length) }
+
+// Close closes the file and removes it.
+func (s *Spill) Close() error {
+	err := s.file.Close()
+	if s.name != "" {
+		err = errors.Join(err, os.Remove(s.name))
+	}
+	return err
+}
+
+// spill writes head and the rest of r into a file. The cause is set if the fault is not the reader's.
+func spill(dir string, head []byte, r io.Reader, limit int64) (_ *Spill, _ idempotency.Cause, err error) {
+	file, err := os.CreateTemp(dir, "onceway-spill-*")
+	if err != nil {
+		return nil, CauseSpillFailed, err
+	}
+	s := &Spill{ReaderAt: file, file: file}
+	if os.Remove(file.Name()) != nil {
+		s.name = file.Name()
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+
+	sum := sha256.New()
+	buf := copyBuffers.Get().(*[32 << 10]byte)
+	defer copyBuffers.Put(buf)
+	for block, ended := head, false; ; {
+		if s.Length += int64(len(block)); s.Length > limit {
+			return nil, CauseOversize, errOversize
+		}
+		sum.Write(block)
+		if _, err := file.Write(block); err != nil {
+			return nil, CauseSpillFailed, err
+		}
+		if ended {
+			break
+		}
+		var n int
+		if n, ended, err = fill(r, buf[:]); err != nil {
+			return nil, "", err
+		}
+		block = buf[:n]
+	}
+	sum.Sum(s.Digest[:0])
+	return s, "", nil
+}
