@@ -1,0 +1,311 @@
+package nemesis
+
+import (
+	"io"
+	"net"
+	"sync"
+)
+
+// Relay listens on a loopback port and relays to one backend address.
+type Relay struct {
+	listener *net.TCPListener
+	backend  string
+	script   Script
+	closing  chan struct{}
+	work     sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	conns  []*Conn
+	grown  chan struct{} // closed and replaced when conns grows
+}
+
+// Listen starts a relay to the backend, a TCP address. Close it.
+func Listen(backend string, script Script) (*Relay, error) {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, err
+	}
+	if script == nil {
+		script = Always(Plan{})
+	}
+	r := &Relay{listener: l, backend: backend, script: script, closing: make(chan struct{}), grown: make(chan struct{})}
+	r.work.Go(r.accept)
+	return r, nil
+}
+
+// Addr is where clients connect to.
+func (r *Relay) Addr() string { return r.listener.Addr().String() }
+
+// Close closes every connection and returns when nothing of the relay runs any more. It is safe to
+// call twice.
+func (r *Relay) Close() {
+	r.mu.Lock()
+	if !r.closed {
+		r.closed = true
+		close(r.closing)
+		r.listener.Close()
+		for _, c := range r.conns {
+			c.end(false)
+		}
+	}
+	r.mu.Unlock()
+	r.work.Wait()
+}
+
+// Accepted returns how many connections have been accepted so far.
+func (r *Relay) Accepted() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.conns)
+}
+
+// Conn returns connection i, and waits until it has been accepted. It is nil if the relay closes first.
+func (r *Relay) Conn(i int) *Conn {
+	for {
+		r.mu.Lock()
+		grown := r.grown
+		if i < len(r.conns) {
+			c := r.conns[i]
+			r.mu.Unlock()
+			return c
+		}
+		r.mu.Unlock()
+		select {
+		case <-grown:
+		case <-r.closing:
+			return nil
+		}
+	}
+}
+
+func (r *Relay) accept() {
+	for i := 0; ; i++ {
+		client, err := r.listener.AcceptTCP()
+		if err != nil {
+			return
+		}
+		c := &Conn{relay: r, client: client, done: make(chan struct{})}
+		c.Up.init(c.done)
+		c.Down.init(c.done)
+		if !r.add(c) {
+			reset(client)
+			return
+		}
+		plan := r.script(i)
+		r.work.Go(func() { c.run(plan) })
+	}
+}
+
+func (r *Relay) add(c *Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return false
+	}
+	r.conns = append(r.conns, c)
+	close(r.grown)
+	r.grown = make(chan struct{})
+	return true
+}
+
+// Conn is one relayed connection.
+type Conn struct {
+	Up, Down Meter // client to backend, backend to client
+
+	relay *Relay
+	done  chan struct{} // closed when the connection has ended
+
+	mu        sync.Mutex
+	ended     bool
+	finishing bool
+	client    *net.TCPConn
+	backend   *net.TCPConn // nil until dialled
+}
+
+// Cut ends the connection to both sides now, with a reset or in good order.
+func (c *Conn) Cut(rst bool) { c.end(rst) }
+
+// Done is closed when the connection has ended.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+func (c *Conn) run(p Plan) {
+	switch {
+	case p.Refuse:
+		c.end(true)
+		return
+	case p.Ignore:
+		<-c.done
+		return
+	}
+	b, err := net.Dial("tcp", c.relay.backend)
+	if err != nil {
+		c.end(true)
+		return
+	}
+	if !c.connected(b.(*net.TCPConn)) {
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { c.flow(c.backend, c.client, p.Up, &c.Up) })
+	both.Go(func() { c.flow(c.client, c.backend, p.Down, &c.Down) })
+	both.Wait()
+	c.end(false)
+}
+
+func (c *Conn) connected(b *net.TCPConn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		reset(b)
+		return false
+	}
+	c.backend = b
+	return true
+}
+
+// end closes both sides, once.
+func (c *Conn) end(rst bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.ended = true
+	for _, s := range []*net.TCPConn{c.client, c.backend} {
+		switch {
+		case s == nil:
+		case rst:
+			reset(s)
+		default:
+			s.Close()
+		}
+	}
+	close(c.done)
+}
+
+// reset makes the peer see RST.
+func reset(c *net.TCPConn) {
+	c.SetLinger(0)
+	c.Close()
+}
+
+// flow relays one direction until it ends or its fault strikes.
+func (c *Conn) flow(dst, src *net.TCPConn, f Flow, m *Meter) {
+	if f.Fault == Pass {
+		c.pass(dst, src, m)
+		return
+	}
+	var next []byte
+	if f.After > 0 {
+		if !c.passExactly(dst, src, f.After, m) {
+			return
+		}
+	} else if next = c.first(dst, src); next == nil {
+		return
+	}
+	m.strike()
+	switch f.Fault {
+	case CutFIN:
+		c.finish()
+		c.copyOut(io.Discard, src, nil)
+	case CutRST:
+		c.end(true)
+	case Freeze:
+		<-c.done
+	case Swallow:
+		m.add(len(next))
+		c.copyOut(io.Discard, src, m)
+	case Hold:
+		select {
+		case <-f.Release:
+			if _, err := dst.Write(next); err != nil {
+				c.broke(src)
+				return
+			}
+			m.add(len(next))
+			c.pass(dst, src, m)
+		case <-c.done:
+		}
+	case Pass:
+	}
+}
+
+// finish sends FIN to both sides. The sockets are closed only when both have answered with theirs,
+// because closing one with unread bytes would send RST.
+func (c *Conn) finish() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finishing = true
+	c.client.CloseWrite()
+	c.backend.CloseWrite()
+}
+
+// pass relays to the end of src, and passes that end on.
+func (c *Conn) pass(dst, src *net.TCPConn, m *Meter) {
+	if err := c.copyOut(dst, src, m); err != nil {
+		c.broke(src)
+		return
+	}
+	dst.CloseWrite()
+}
+
+// broke handles a direction whose source or destination failed.
+func (c *Conn) broke(src *net.TCPConn) {
+	c.mu.Lock()
+	finishing := c.finishing
+	c.mu.Unlock()
+	if finishing {
+		c.copyOut(io.Discard, src, nil)
+	} else {
+		c.end(true)
+	}
+}
+
+// first waits for the first byte, and returns nil if there is none.
+func (c *Conn) first(dst, src *net.TCPConn) []byte {
+	b := make([]byte, 1)
+	if _, err := src.Read(b); err == io.EOF {
+		dst.CloseWrite()
+		return nil
+	} else if err != nil {
+		c.broke(src)
+		return nil
+	}
+	return b
+}
+
+// passExactly relays n bytes and not one more, and reports whether there were as many.
+func (c *Conn) passExactly(dst, src *net.TCPConn, n int64, m *Meter) bool {
+	err := c.copyOut(dst, io.LimitReader(src, n), m)
+	if err == nil && m.Bytes() == n {
+		return true
+	}
+	if err != nil {
+		c.broke(src)
+	} else {
+		dst.CloseWrite()
+	}
+	return false
+}
+
+func (c *Conn) copyOut(dst io.Writer, src io.Reader, m *Meter) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := src.Read(buf)
+		if n > 0 {
+			if _, err := dst.Write(buf[:n]); err != nil {
+				return err
+			}
+			if m != nil {
+				m.add(n)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
