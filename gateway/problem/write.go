@@ -18,8 +18,8 @@ type Writer struct {
 
 // Write answers with p. It sets the status, the problem's headers and the body; headers that the
 // caller has set before (Idempotency-Expires, Allow, CORS) stay. The only error is that the client
-// could not be written to, which nobody can act on, so there is none.
-func (wr Writer) Write(w http.ResponseWriter, p Problem) {
+// could not be written to, which nobody can act on, so there is none. It returns p as it was written.
+func (wr Writer) Write(w http.ResponseWriter, p Problem) Problem {
 	p = p.resolved()
 	body := p.json()
 	h := w.Header()
@@ -41,6 +41,7 @@ func (wr Writer) Write(w http.ResponseWriter, p Problem) {
 	}
 	w.WriteHeader(p.Status)
 	w.Write(body)
+	return p
 }
 
 // RetryAfter returns a value of Retry-After for an answer that is no problem, and "" if n needs none.

@@ -1,0 +1,238 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/reconcile"
+	"github.com/onceway/onceway/idempotency"
+)
+
+// answerFirst tells the claimant what became of its attempt. What is told is what is stored: if another
+// outcome was committed first, it is that one.
+func (e *exchange) answerFirst(w http.ResponseWriter, res result) {
+	rec := res.outcome.Record
+	e.ev.Outcome, e.ev.Cause = res.observed(), res.cause
+	e.ev.DispatchTook, e.ev.CommitTook = res.dispatchTook, res.commitTook
+	if res.outcome.Err != nil {
+		// The store did not confirm the outcome in time. Nobody may be told more than that.
+		e.g.fault(e.ev, res.outcome.Err)
+		e.answerProblem(w, problem.NewOutcomeUnknown(false, "The backend was called, but the outcome could not be recorded in time."), e.claimed())
+		return
+	}
+	switch rec.State {
+	case idempotency.Completed:
+		var once http.Header
+		if res.move == complete && rec.Response == res.response {
+			once = res.live.once
+		}
+		e.replay(w, rec, problem.Executed, once)
+	case idempotency.Forgotten:
+		if res.move == complete && rec.Attempt.ID == e.x.Attempt().ID && rec.Resolution == nil {
+			e.streamOnce(w, res.live, rec)
+			return
+		}
+		e.answerRecord(w, idempotency.NoBody, rec, problem.Executed)
+	case idempotency.NotExecuted:
+		var late *refusal
+		switch {
+		case res.live != nil && res.move == release:
+			e.passThrough(w, res.live, rec)
+		case errors.As(res.err, &late):
+			e.answerProblem(w, late.Problem, rec)
+		default:
+			e.answerProblem(w, unreachable(rec.Cause), rec)
+		}
+	case idempotency.Unknown:
+		if res.live != nil && res.move == doubt {
+			e.passThrough(w, res.live, rec)
+			return
+		}
+		e.answerProblem(w, problem.NewOutcomeUnknown(res.timedOut, doubtText(rec.Cause)), rec)
+	case idempotency.Cancelled, idempotency.Executing, idempotency.Unseen:
+		e.answerRecord(w, idempotency.Judge(rec, e.in.fingerprint), rec, problem.Executed)
+	}
+}
+
+// answerRecord answers from a record alone.
+func (e *exchange) answerRecord(w http.ResponseWriter, ruling idempotency.Ruling, rec idempotency.Record, as problem.State) {
+	e.ev.Link(rec.Trace)
+	switch ruling {
+	case idempotency.Replay:
+		e.replay(w, rec, as, nil)
+	case idempotency.NoBody:
+		e.answerProblem(w, reconcile.Forgotten(rec), rec)
+	case idempotency.InDoubt:
+		e.answerProblem(w, problem.NewStillUnknown(), rec)
+	case idempotency.Forbidden:
+		e.answerProblem(w, problem.NewCancelled(), rec)
+	case idempotency.Mismatch:
+		e.answerProblem(w, problem.NewKeyReused(), rec)
+	case idempotency.Incomparable:
+		e.answerProblem(w, problem.NewOverloaded("The record was written by a newer version of the gateway, which alone can compare this request with it. Nothing was sent to the backend."), rec)
+	case idempotency.Damage:
+		e.g.fault(e.ev, idempotency.ErrDamaged)
+		e.answerProblem(w, problem.NewRecordDamaged(), rec)
+	case idempotency.Busy:
+		e.answerProblem(w, problem.NewInProgress(), rec)
+	case idempotency.Claimable, idempotency.Granted:
+		e.answerProblem(w, problem.NewInternal(problem.Rejected), rec)
+	}
+}
+
+// claimed returns what is known of the record while its outcome is not confirmed.
+func (e *exchange) claimed() idempotency.Record {
+	return idempotency.Record{ID: e.in.id, Operation: e.in.operation, State: idempotency.Unknown, Attempt: e.x.Attempt(), Trace: e.ev.Trace()}
+}
+
+// replay writes a stored response.
+func (e *exchange) replay(w http.ResponseWriter, rec idempotency.Record, as problem.State, once http.Header) {
+	h := w.Header()
+	for name, values := range rec.Response.Header {
+		h[name] = values
+	}
+	for name, values := range once {
+		h[name] = values
+	}
+	if as != problem.Executed {
+		h[problem.HeaderReplayed] = headerTrue
+	}
+	if rec.Resolution != nil && as != problem.Executed {
+		h.Set(problem.HeaderResolved, reconcile.ResolvedBy(rec.Resolution))
+	}
+	e.stamp(h, rec, as, problem.Done)
+	e.write(w, rec.Response.Status, rec.Response.Body)
+}
+
+var headerTrue = []string{"true"}
+
+// streamOnce sends an answer that was too large to keep. Only the first caller gets it.
+func (e *exchange) streamOnce(w http.ResponseWriter, l *live, rec idempotency.Record) {
+	h := w.Header()
+	for _, fields := range []http.Header{l.header, l.once} {
+		for name, values := range fields {
+			h[name] = values
+		}
+	}
+	e.stamp(h, rec, problem.Executed, problem.Done)
+	e.writeLive(w, l)
+}
+
+// passThrough sends a backend's answer that settles nothing for ever, unchanged but for our headers.
+func (e *exchange) passThrough(w http.ResponseWriter, l *live, rec idempotency.Record) {
+	h := w.Header()
+	for name, values := range l.header {
+		h[name] = values
+	}
+	state, next := problem.OfRecord(rec.State), problem.NextOfRecord(rec.State)
+	if h.Get(problem.HeaderRetryAfter) == "" {
+		h.Set(problem.HeaderRetryAfter, e.g.problems.RetryAfter(next))
+	}
+	e.stamp(h, rec, state, next)
+	e.writeLive(w, l)
+}
+
+// stamp sets the headers that every protected answer has.
+func (e *exchange) stamp(h http.Header, rec idempotency.Record, state problem.State, next problem.Next) {
+	h[problem.HeaderState] = []string{state.String()}
+	h[problem.HeaderNext] = []string{next.String()}
+	if !rec.Expires.IsZero() {
+		h[problem.HeaderExpires] = []string{rec.Expires.UTC().Format(http.TimeFormat)}
+	}
+	// The stored slice is shared by every replay and must not be written to.
+	h[problem.HeaderLink] = append(slices.Clip(h[problem.HeaderLink]), problem.StatusLink(e.in.statusURL))
+	e.ev.State, e.ev.Next = state, next
+}
+
+// answerProblem writes one of our own answers about a record.
+func (e *exchange) answerProblem(w http.ResponseWriter, p problem.Problem, rec idempotency.Record) {
+	if !rec.Expires.IsZero() {
+		w.Header().Set(problem.HeaderExpires, rec.Expires.UTC().Format(http.TimeFormat))
+	}
+	if rec.Resolution != nil {
+		w.Header().Set(problem.HeaderResolved, reconcile.ResolvedBy(rec.Resolution))
+	}
+	e.g.writeProblem(w, e.ev, p.About(e.in.id.String(), e.in.statusURL, rec.Trace.String()))
+}
+
+// accepted answers 202 with the record.
+func (e *exchange) accepted(w http.ResponseWriter, rec idempotency.Record) {
+	h := w.Header()
+	h.Set("Location", e.in.statusURL)
+	h.Set(problem.HeaderPreferenceApplied, "respond-async")
+	h.Set(problem.HeaderRetryAfter, e.g.problems.RetryAfter(problem.Wait))
+	h.Set("Cache-Control", "no-store")
+	e.stamp(h, rec, problem.Executing, problem.Wait)
+	reconcile.WriteRecord(w, http.StatusAccepted, rec, false)
+}
+
+// unreachable says that nothing was executed, and how that is known.
+func unreachable(cause idempotency.Cause) problem.Problem {
+	return problem.NewBackendUnreachable("The attempt is known to have had no effect (" + string(cause) + "). Send the same request with the same key again.")
+}
+
+func doubtText(cause idempotency.Cause) string {
+	return "The request was sent, and there is no whole answer (" + string(cause) + "): it may have been executed. Nothing will execute it again; ask for its record."
+}
+
+// write sends a body that is in memory.
+func (e *exchange) write(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	noSniff(h)
+	if hasBody(status) {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
+	w.WriteHeader(status)
+	if len(body) > 0 {
+		patiently(w, int64(len(body)), func() { w.Write(body) })
+	}
+	e.ev.BytesOut = int64(len(body))
+}
+
+// writeLive sends a body that may be in a spill file.
+func (e *exchange) writeLive(w http.ResponseWriter, l *live) {
+	if l.spill == nil {
+		e.write(w, l.status, l.body)
+		return
+	}
+	h := w.Header()
+	noSniff(h)
+	h["Content-Length"] = []string{strconv.FormatInt(l.length, 10)}
+	w.WriteHeader(l.status)
+	var err error
+	patiently(w, l.length, func() { e.ev.BytesOut, err = io.Copy(w, l.spill.Reader()) })
+	if err != nil {
+		panic(http.ErrAbortHandler) // the client must not take a part for the whole
+	}
+}
+
+// noSniff keeps net/http from inventing a content type that the backend did not send.
+func noSniff(h http.Header) {
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil
+	}
+}
+
+func hasBody(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+// patiently bounds how long a client may take to read an answer that does not fit into socket buffers:
+// a minute, and a second for each 64 KiB.
+func patiently(w http.ResponseWriter, size int64, write func()) {
+	const buffered = 64 << 10
+	if size <= buffered {
+		write()
+		return
+	}
+	c := http.NewResponseController(w)
+	_ = c.SetWriteDeadline(time.Now().Add(time.Minute + time.Duration(size/buffered)*time.Second))
+	write()
+	_ = c.Flush()
+	_ = c.SetWriteDeadline(time.Time{}) // the connection may have further requests
+}

@@ -1,0 +1,230 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/onceway/onceway/gateway/caller"
+	"github.com/onceway/onceway/gateway/config"
+	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/reconcile"
+	"github.com/onceway/onceway/gateway/route"
+	"github.com/onceway/onceway/gateway/telemetry"
+	"github.com/onceway/onceway/gateway/upstream"
+	"github.com/onceway/onceway/idempotency"
+)
+
+// Options are what a gateway is made of.
+type Options struct {
+	Config   *config.Config
+	Engine   *idempotency.Engine
+	Observer *telemetry.Observer
+	Log      *slog.Logger
+	Version  string
+	Now      func() time.Time // default time.Now
+}
+
+// Gateway is the handler of the public listener.
+type Gateway struct {
+	engine     *idempotency.Engine
+	callers    caller.Resolver
+	routes     *route.Table
+	bounds     map[*config.Route]*bound
+	unrouted   *telemetry.Route
+	basePath   string
+	reconcile  http.Handler
+	problems   problem.Writer
+	observer   *telemetry.Observer
+	log        *slog.Logger
+	now        func() time.Time
+	retention  idempotency.Retention
+	maxWait    time.Duration
+	trusted    caller.Trusted
+	bodies     budget
+	upstreams  []*upstream.Upstream
+	draining   atomic.Bool
+	background sync.WaitGroup // attempts that outlive their request
+
+	// work ends when a drain runs out of time: attempts and waits that are left then end in doubt.
+	work     context.Context
+	giveUp   context.CancelFunc
+	waits    context.Context // of work; ends when a drain begins to hurry
+	stopWait context.CancelFunc
+}
+
+// bound is a route with what its requests need at hand.
+type bound struct {
+	route    *config.Route
+	up       *upstream.Upstream
+	proxy    *httputil.ReverseProxy
+	timeout  time.Duration
+	seen     *telemetry.Route
+	observed *telemetry.Upstream
+}
+
+// New makes a gateway. Close ends it. The error is about a caller policy that is not available.
+func New(o Options) (*Gateway, error) {
+	c := o.Config
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	callers, err := caller.New(c)
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		engine: o.Engine, callers: callers, bounds: make(map[*config.Route]*bound), routes: route.New(c.Routes), unrouted: o.Observer.Route("none", "/**"),
+		basePath: c.Reconcile.BasePath, observer: o.Observer, log: o.Log, now: o.Now,
+		retention: c.Retention, maxWait: c.MaxWait, trusted: caller.NewTrusted(c.TrustedProxies),
+	}
+	g.bodies.limit = c.BodyBudget
+	g.work, g.giveUp = context.WithCancel(context.Background())
+	ups := make(map[string]*upstream.Upstream)
+	seen := make(map[string]*telemetry.Upstream)
+	for _, u := range c.Upstreams {
+		ups[u.Name] = upstream.New(upstream.Options{
+			Name: u.Name, Targets: u.Targets, Timeout: u.Timeout, ConnectTimeout: u.ConnectTimeout,
+			IdleTimeout: u.IdleTimeout, MaxInFlight: u.MaxInFlight,
+		})
+		seen[u.Name] = o.Observer.Upstream(u.Name)
+		g.upstreams = append(g.upstreams, ups[u.Name])
+	}
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		b := &bound{
+			route: r, up: ups[r.Upstream], timeout: c.UpstreamOf(*r).Timeout,
+			seen: o.Observer.Route(r.Name, r.Match.Path), observed: seen[r.Upstream],
+		}
+		b.proxy = g.newProxy(b)
+		g.bounds[r] = b
+	}
+	g.waits, g.stopWait = context.WithCancel(g.work)
+	g.reconcile = reconcile.New(reconcile.Options{
+		Engine: o.Engine, Callers: g.callers, BasePath: g.basePath, MaxWait: c.MaxWait, Facts: facts(c, o.Version),
+		Observer: o.Observer, Log: o.Log, Work: g.waits, Now: o.Now,
+	})
+	return g, nil
+}
+
+// facts are what clients may rely on: of several protected routes, the strictest.
+func facts(c *config.Config, version string) reconcile.Facts {
+	f := reconcile.Facts{Version: version, BasePath: c.Reconcile.BasePath, KeyHeader: problem.HeaderKey}
+	f.Retention.Response = int64(c.Retention.Response / time.Second)
+	f.Retention.Key = int64(c.Retention.Key / time.Second)
+	f.Wait.Max = int64(c.MaxWait / time.Second)
+	f.Limits.Key = idempotency.MaxKeyLength
+	first := true
+	for _, r := range c.Routes {
+		p := &r.Idempotency
+		if p.Mode == config.ModeOff {
+			continue
+		}
+		if first {
+			f.KeyHeader, f.Wait.Default = p.Header, int64(p.AttachWait/time.Second)
+			f.Limits.RequestBody, f.Limits.ResponseBody = p.MaxRequestBody, p.MaxResponseBody
+			first = false
+		}
+		f.Limits.RequestBody = min(f.Limits.RequestBody, p.MaxRequestBody)
+		f.Limits.ResponseBody = min(f.Limits.ResponseBody, p.MaxResponseBody)
+	}
+	return f
+}
+
+// ServeHTTP answers our own addresses, and finds the route of every other request.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Ambiguity is judged by the route, so the path is first read as if it were allowed.
+	t, err := route.ParseTarget(r.Method, r.RequestURI, true)
+	if err == nil && g.isOwn(t.Path) {
+		g.reconcile.ServeHTTP(w, r)
+		return
+	}
+	if err != nil {
+		g.unroutable(w, r, g.unrouted, problem.NewRequestMalformed(sentence(err)))
+		return
+	}
+	matched, ok := g.routes.Match(r.Method, r.Host, t.Path)
+	if !ok {
+		g.unroutable(w, r, g.unrouted, problem.NewNoRoute())
+		return
+	}
+	b := g.bounds[matched]
+	if !b.route.RawPaths {
+		if t, err = route.ParseTarget(r.Method, r.RequestURI, false); err != nil {
+			g.unroutable(w, r, b.seen, problem.NewPathAmbiguous(sentence(err)))
+			return
+		}
+	}
+	ev := g.observer.Start(r, b.seen)
+	out := &recorder{ResponseWriter: w}
+	defer func() { ev.End(out.status) }()
+	if !route.Protected(b.route, r.Method, r.Header) {
+		g.pass(out, r, b, t, ev, false)
+		return
+	}
+	if b.route.Idempotency.Mode == config.ModeOptional && len(r.Header[b.route.Idempotency.Header]) == 0 {
+		g.pass(out, r, b, t, ev, true)
+		return
+	}
+	g.protected(out, r, b, t, ev)
+}
+
+// isOwn reports whether a path is the gateway's own. Such requests are never forwarded.
+func (g *Gateway) isOwn(path string) bool {
+	return strings.HasPrefix(path, g.basePath) && (len(path) == len(g.basePath) || path[len(g.basePath)] == '/') ||
+		strings.HasPrefix(path, reconcile.WellKnown) && (len(path) == len(reconcile.WellKnown) || path[len(reconcile.WellKnown)] == '/')
+}
+
+func (g *Gateway) unroutable(w http.ResponseWriter, r *http.Request, seen *telemetry.Route, p problem.Problem) {
+	ev := g.observer.Start(r, seen)
+	out := &recorder{ResponseWriter: w}
+	defer func() { ev.End(out.status) }()
+	g.writeProblem(out, ev, p)
+}
+
+// sentence makes an error readable as the detail of a problem.
+func sentence(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// forwarded sets the forwarding fields of a request to a backend.
+func (g *Gateway) forwarded(out http.Header, in *http.Request) {
+	caller.SetForwarded(out, in, g.trusted.Peer(in.RemoteAddr))
+}
+
+// Refuse makes the gateway start no new attempts. What is recorded is still answered.
+func (g *Gateway) Refuse() { g.draining.Store(true) }
+
+// EndWaits lets everybody who waits for another request's attempt get an answer now.
+func (g *Gateway) EndWaits() { g.stopWait() }
+
+// Close ends what still runs, in doubt, and waits until that is recorded.
+func (g *Gateway) Close() {
+	g.stopWait()
+	g.giveUp()
+	g.background.Wait()
+	for _, u := range g.upstreams {
+		u.Close()
+	}
+}
+
+// recorder remembers the status for the event. Unwrap lets http.ResponseController through.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,205 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/reconcile"
+	"github.com/onceway/onceway/gateway/route"
+	"github.com/onceway/onceway/idempotency"
+)
+
+// refusal is a problem as an error: what refuses a request before an attempt.
+type refusal struct{ problem.Problem }
+
+func (r *refusal) Error() string { return r.Slug.String() }
+
+// intake is a whole request that has passed every check that needs no record.
+type intake struct {
+	operation   idempotency.Operation
+	id          idempotency.OperationID
+	fingerprint idempotency.Fingerprint
+	target      string
+	body        []byte
+	reserved    int64 // of the body budget
+	prefer      preferences
+	deadline    time.Time // zero if there is none
+	keyDate     time.Time // zero if the key has none
+	statusURL   string
+}
+
+// maxClockSkew is how far in the future a date may lie and still count (guarantee, Retention).
+const maxClockSkew = 24 * time.Hour
+
+// takeIn authenticates, checks and reads a request. It reserves memory before it reads; the caller
+// gives back in.reserved. The error is a *refusal. A request that ends early leaves no trace.
+func (g *Gateway) takeIn(w http.ResponseWriter, r *http.Request, b *bound, t route.Target) (*intake, error) {
+	who, err := g.callers.Resolve(r)
+	if err != nil {
+		return nil, &refusal{problem.NewUnauthenticated(reconcile.Unauthenticated(err))}
+	}
+	policy := &b.route.Idempotency
+	key, err := keyOf(r.Header, policy.Header)
+	if err != nil {
+		return nil, err
+	}
+	in := &intake{operation: idempotency.Operation{Caller: who, Key: key}, target: t.String(), prefer: parsePrefer(r.Header[problem.HeaderPrefer])}
+	in.id = in.operation.ID()
+	in.statusURL = reconcile.StatusURL(g.basePath, key)
+	now := g.now()
+	if in.deadline, err = dateHeader(r.Header, problem.HeaderDeadline); err != nil {
+		return nil, err
+	}
+	if in.keyDate, err = firstSent(r.Header, key, policy.KeyDate, now); err != nil {
+		return nil, err
+	}
+	if in.body, in.reserved, err = g.readBody(w, r, policy.MaxRequestBody, b.timeout); err != nil {
+		return nil, err
+	}
+	in.fingerprint = idempotency.Fingerprinted{
+		Method: r.Method, Authority: r.Host, Target: in.target, MediaType: mediaType(r.Header.Get("Content-Type")),
+		ContentEncoding: r.Header.Get("Content-Encoding"), Body: in.body,
+	}.Fingerprint()
+	return in, nil
+}
+
+// keyOf reads the one key field.
+func keyOf(h http.Header, name string) (idempotency.Key, error) {
+	lines := h[name]
+	switch len(lines) {
+	case 0:
+		return "", &refusal{problem.NewKeyMissing(name)}
+	case 1:
+	default:
+		return "", &refusal{problem.NewKeyMalformed(name, "there is more than one "+name+" field line")}
+	}
+	key, err := idempotency.ParseKey(lines[0])
+	if err != nil {
+		reason := "it cannot be read"
+		if malformed := (*idempotency.KeyError)(nil); errors.As(err, &malformed) {
+			reason = malformed.Reason
+		}
+		return "", &refusal{problem.NewKeyMalformed(name, reason)}
+	}
+	return key, nil
+}
+
+// dateHeader reads an optional RFC 3339 field.
+func dateHeader(h http.Header, name string) (time.Time, error) {
+	lines := h[name]
+	if len(lines) == 0 {
+		return time.Time{}, nil
+	}
+	if len(lines) == 1 {
+		if at, err := time.Parse(time.RFC3339, strings.TrimSpace(lines[0])); err == nil {
+			return at.UTC(), nil
+		}
+	}
+	return time.Time{}, &refusal{problem.NewRequestMalformed(name + " must be one RFC 3339 date, such as 2026-01-31T12:00:00Z.")}
+}
+
+// firstSent returns the date of the first attempt: the key's own, or else the header's. A date more
+// than a day in the future counts as none.
+func firstSent(h http.Header, key idempotency.Key, scheme idempotency.KeyDate, now time.Time) (time.Time, error) {
+	header, err := dateHeader(h, problem.HeaderFirstSent)
+	if err != nil {
+		return time.Time{}, err
+	}
+	at, dated := key.Date(scheme)
+	if !dated {
+		at = header
+	}
+	if at.After(now.Add(maxClockSkew)) {
+		return time.Time{}, nil
+	}
+	return at, nil
+}
+
+// readBody reads the whole body within max, and how much of the budget it took.
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, max int64, within time.Duration) (body []byte, reserved int64, err error) {
+	size := r.ContentLength
+	if size == 0 {
+		return nil, 0, nil
+	}
+	if size > max {
+		return nil, 0, tooLarge(max)
+	}
+	reserve := size
+	if size < 0 {
+		reserve = max
+	}
+	if !g.bodies.take(reserve) {
+		return nil, 0, &refusal{problem.NewOverloaded("The memory for buffered bodies (body_budget) is used up. Nothing was sent to the backend.")}
+	}
+	// A client that stops in the middle must not hold memory for ever.
+	deadline := http.NewResponseController(w)
+	_ = deadline.SetReadDeadline(time.Now().Add(within))
+	if size > 0 {
+		body = make([]byte, size)
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(io.LimitReader(r.Body, max+1))
+	}
+	switch {
+	case err != nil:
+		err = &refusal{problem.NewRequestMalformed("The body ended early or did not arrive in time, so the request was dropped. Nothing was sent to the backend.")}
+	case int64(len(body)) > max:
+		err = tooLarge(max)
+	default:
+		_ = deadline.SetReadDeadline(time.Time{})
+		return body, reserve, nil
+	}
+	g.bodies.give(reserve)
+	return nil, 0, err
+}
+
+func tooLarge(max int64) error {
+	return &refusal{problem.NewRequestTooLarge("The body is larger than max_request_body of this route, " + strconv.FormatInt(max, 10) + " bytes. Nothing was sent to the backend.")}
+}
+
+// mediaType returns type and subtype in lower case. What is no media type is compared as it is.
+func mediaType(contentType string) string {
+	if contentType == "" {
+		return ""
+	}
+	essence, _, _ := strings.Cut(contentType, ";")
+	essence = strings.ToLower(strings.TrimSpace(essence))
+	if !strings.Contains(essence, "/") {
+		if parsed, _, err := mime.ParseMediaType(contentType); err == nil {
+			return parsed
+		}
+	}
+	return essence
+}
+
+// mayStart returns why no new attempt of in may start now, or nil.
+func (g *Gateway) mayStart(in *intake, keep idempotency.Retention, slot bool) error {
+	now := g.now()
+	switch {
+	case !in.keyDate.IsZero() && now.Sub(in.keyDate) > keep.Key:
+		p := problem.NewKeyTooOld("The key is dated " + in.keyDate.Format(time.RFC3339) + ", more than retention.key (" + keep.Key.String() +
+			") before our time, " + now.UTC().Format(time.RFC3339) + ", and there is no record of it: it may have been executed and forgotten.")
+		p.Extensions = map[string]any{"server_time": now.UTC().Format(time.RFC3339)}
+		return &refusal{p}
+	case deadlinePassed(in.deadline, now):
+		return &refusal{deadlineProblem(in.deadline, now)}
+	case g.draining.Load():
+		return &refusal{problem.NewOverloaded("This gateway is shutting down. Nothing was sent to the backend.")}
+	case !slot:
+		return &refusal{problem.NewOverloaded("All slots (max_in_flight) of the upstream are taken. Nothing was sent to the backend.")}
+	}
+	return nil
+}
+
+func deadlinePassed(deadline, now time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }
+
+func deadlineProblem(deadline, now time.Time) problem.Problem {
+	return problem.NewDeadlinePassed(problem.HeaderDeadline + " was " + deadline.Format(time.RFC3339) + ", our time is " +
+		now.UTC().Format(time.RFC3339) + ". No new attempt was started.")
+}

@@ -1,0 +1,121 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+
+	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/route"
+	"github.com/onceway/onceway/gateway/telemetry"
+)
+
+// passing is what a passed-through request carries to the hooks of its ReverseProxy.
+type passing struct {
+	target      route.Target
+	unprotected bool // optional mode, and no key
+	ev          *telemetry.Event
+}
+
+type passingKey struct{}
+
+// pass streams a request through, both ways, without a record.
+func (g *Gateway) pass(w http.ResponseWriter, r *http.Request, b *bound, t route.Target, ev *telemetry.Event, unprotected bool) {
+	ev.Upstream = b.observed
+	if unprotected {
+		ev.State = problem.Unprotected
+	}
+	p := &passing{target: t, unprotected: unprotected, ev: ev}
+	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ev.Context(), passingKey{}, p)))
+}
+
+// newProxy makes the proxy of unprotected requests. It is the standard library's, which flushes streams
+// at once, upgrades connections, and forwards 1xx and trailers.
+func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Transport: b.up.RoundTripper(),
+		ErrorLog:  slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			p := pr.In.Context().Value(passingKey{}).(*passing)
+			u := pr.Out.URL
+			u.Scheme, u.Host = "", "" // the transport picks the target
+			u.RawQuery, u.ForceQuery = p.target.RawQuery, false
+			u.RawPath = p.target.Path
+			u.Path = p.target.Path
+			if decoded, err := url.PathUnescape(p.target.Path); err == nil {
+				u.Path = decoded
+			}
+			h := pr.Out.Header
+			for name := range h {
+				if isOurs(name) && name != "Content-Length" && name != "Traceparent" && name != "Tracestate" {
+					delete(h, name)
+				}
+			}
+			g.forwarded(h, pr.In)
+			p.ev.Inject(h)
+			hideFromRetries(pr.Out)
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			for name := range answers {
+				delete(resp.Header, name)
+			}
+			p := resp.Request.Context().Value(passingKey{}).(*passing)
+			if p.unprotected {
+				resp.Header.Set(problem.HeaderState, problem.Unprotected.String())
+			}
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { g.passFailed(w, r, err) },
+	}
+}
+
+// hideFromRetries keeps http.Transport from sending a request again that is not idempotent: it takes
+// an Idempotency-Key for the promise that it may. The field goes out in lower case instead, which is the
+// same field to every backend, and which Transport does not look for.
+func hideFromRetries(r *http.Request) {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
+		if values, ok := r.Header[name]; ok {
+			delete(r.Header, name)
+			if name == "Idempotency-Key" {
+				r.Header["idempotency-key"] = values
+			} else {
+				r.Header["x-idempotency-key"] = values
+			}
+		}
+	}
+}
+
+// passFailed answers for a backend that did not. For an unprotected request there is no record to ask.
+func (g *Gateway) passFailed(w http.ResponseWriter, r *http.Request, err error) {
+	p, ok := r.Context().Value(passingKey{}).(*passing)
+	if !ok {
+		panic(http.ErrAbortHandler)
+	}
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		panic(http.ErrAbortHandler) // the client is gone
+	}
+	g.log.LogAttrs(p.ev.Context(), slog.LevelWarn, "pass-through failed", slog.String("error", passError(err)))
+	var dial *net.OpError
+	pr := problem.NewOutcomeUnknown(false, "The backend did not answer this unprotected request. It may have been executed.")
+	pr.Next = problem.Stop
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		pr = problem.NewBackendUnreachable("The backend could not be reached. Nothing was executed.")
+	} else if route.IsSafe(r.Method) {
+		pr.Next = problem.Resend
+	}
+	pr.State = problem.Unprotected
+	g.writeProblem(w, p.ev, pr)
+}
+
+// passError keeps what a URL would put into an error, a path, out of the log.
+func passError(err error) string {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err.Error()
+	}
+	return err.Error()
+}

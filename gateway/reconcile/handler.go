@@ -1,0 +1,316 @@
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/onceway/onceway/gateway/caller"
+	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/telemetry"
+	"github.com/onceway/onceway/idempotency"
+)
+
+// Engine is what the API asks.
+type Engine interface {
+	// Await reads a record until enough says so, at most for wait.
+	Await(ctx context.Context, id idempotency.OperationID, wait time.Duration, enough func(idempotency.Record) bool) (idempotency.Record, error)
+}
+
+// Options of the API.
+type Options struct {
+	Engine   Engine
+	Callers  caller.Resolver
+	BasePath string        // begins with a slash, ends without
+	MaxWait  time.Duration // cap of every wait
+	Facts    Facts
+	Problems problem.Writer
+	Observer *telemetry.Observer
+	Log      *slog.Logger
+	Work     context.Context // ends when the process stops: then waits end with normal answers
+	Now      func() time.Time
+}
+
+// WellKnown is the path of what a client may rely on.
+const WellKnown = "/.well-known/idempotency"
+
+type api struct {
+	Options
+}
+
+// New returns the handler of everything below the base path and below WellKnown.
+func New(o Options) http.Handler {
+	a := &api{o}
+	e := echo.New()
+	e.HTTPErrorHandler = a.failed
+	a.route(e, WellKnown, a.facts)
+	a.route(e, problem.PagesPath+":slug", a.page)
+	a.route(e, o.BasePath+"/requests/:key", a.authenticated(a.record))
+	a.route(e, o.BasePath+"/requests/:key/response", a.authenticated(a.response))
+	unmatched := o.Observer.Route("reconcile", o.BasePath+"/**")
+	e.Any("/*", a.observed(unmatched, func(c echo.Context, ev *telemetry.Event) error { return refused{problem.NewNoRoute()} }))
+	return e
+}
+
+// handler is a call with its event, which it fills in.
+type handler func(c echo.Context, ev *telemetry.Event) error
+
+// refused is a problem as an error.
+type refused struct{ problem.Problem }
+
+func (r refused) Error() string { return r.Slug.String() }
+
+// route serves GET and HEAD at a path with :parameters, and refuses other methods.
+func (a *api) route(e *echo.Echo, path string, h handler) {
+	template := path
+	for _, name := range []string{"key", "slug"} {
+		template = strings.Replace(template, ":"+name, "{"+name+"}", 1)
+	}
+	observed := a.observed(a.Observer.Route("reconcile", template), func(c echo.Context, ev *telemetry.Event) error {
+		if m := c.Request().Method; m != http.MethodGet && m != http.MethodHead {
+			c.Response().Header().Set("Allow", "GET, HEAD")
+			return refused{problem.NewMethodNotAllowed("This address knows GET and HEAD.")}
+		}
+		return h(c, ev)
+	})
+	e.Any(path, observed)
+}
+
+// observed wraps a call in its event, and turns its error, or its panic, into a problem.
+func (a *api) observed(route *telemetry.Route, h handler) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		ev := a.Observer.Start(c.Request(), route)
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %v", p)
+			}
+			if err != nil {
+				a.answerError(c, ev, err)
+			}
+			ev.BytesOut = c.Response().Size
+			ev.End(c.Response().Status)
+		}()
+		return h(c, ev)
+	}
+}
+
+func (a *api) answerError(c echo.Context, ev *telemetry.Event, err error) {
+	if c.Response().Committed {
+		return
+	}
+	p := problem.NewStoreUnavailable()
+	var known refused
+	if errors.As(err, &known) {
+		p = known.Problem
+	} else {
+		a.Log.LogAttrs(ev.Context(), slog.LevelError, "fault", slog.String("error", err.Error()))
+	}
+	p = a.Problems.Write(c.Response(), p)
+	ev.Problem, ev.State, ev.Next = p.Slug, p.State, p.Next
+}
+
+// failed answers for echo's own errors, which its router makes before any of our handlers runs.
+func (a *api) failed(err error, c echo.Context) {
+	if !c.Response().Committed {
+		a.Problems.Write(c.Response(), problem.NewNoRoute())
+	}
+}
+
+type keyed func(c echo.Context, ev *telemetry.Event, id idempotency.OperationID) error
+
+// authenticated resolves the caller and reads the key out of the path.
+func (a *api) authenticated(h keyed) handler {
+	return func(c echo.Context, ev *telemetry.Event) error {
+		who, err := a.Callers.Resolve(c.Request())
+		if err != nil {
+			return refused{problem.NewUnauthenticated(Unauthenticated(err))}
+		}
+		key, err := a.keyOf(c.Request())
+		if err != nil {
+			return err
+		}
+		id := idempotency.Operation{Caller: who, Key: key}.ID()
+		ev.Operation = id
+		return h(c, ev, id)
+	}
+}
+
+// Unauthenticated returns what a client may read of a resolver's error.
+func Unauthenticated(err error) string {
+	if known := (*caller.Unauthenticated)(nil); errors.As(err, &known) {
+		return known.Reason
+	}
+	return "The caller could not be established."
+}
+
+// keyOf cuts the key out of the path as it was sent and decodes it once. A router's parameter will not
+// do: it has been decoded by rules of its own, and one key must not become another.
+func (a *api) keyOf(r *http.Request) (idempotency.Key, error) {
+	segment := strings.TrimPrefix(r.URL.EscapedPath(), a.BasePath+"/requests/")
+	segment, _, _ = strings.Cut(segment, "/")
+	value, err := url.PathUnescape(segment)
+	if err == nil {
+		var key idempotency.Key
+		if key, err = idempotency.NewKey(value); err == nil {
+			return key, nil
+		}
+	}
+	reason := "it is not percent-encoded correctly"
+	if malformed := (*idempotency.KeyError)(nil); errors.As(err, &malformed) {
+		reason = malformed.Reason
+	}
+	return "", refused{problem.NewKeyMalformed("the path", reason)}
+}
+
+func (a *api) record(c echo.Context, ev *telemetry.Event, id idempotency.OperationID) error {
+	wait, err := a.waitOf(c)
+	if err != nil {
+		return err
+	}
+	withBody := c.QueryParam("include") == "body"
+	known := c.Request().Header.Values("If-None-Match")
+	rec, err := a.Engine.Await(a.Work, id, wait, func(r idempotency.Record) bool {
+		if r.State == idempotency.Unseen {
+			return true
+		}
+		if len(known) > 0 {
+			return !matches(known, etag(r, withBody))
+		}
+		return r.State != idempotency.Executing
+	})
+	if err != nil {
+		return err
+	}
+	if rec.State == idempotency.Unseen {
+		return refused{problem.NewUnseen()}
+	}
+	tag := etag(rec, withBody)
+	h := c.Response().Header()
+	a.stamp(h, ev, rec)
+	h.Set("ETag", tag)
+	if matches(known, tag) {
+		return c.NoContent(http.StatusNotModified)
+	}
+	WriteRecord(c.Response(), http.StatusOK, rec, withBody)
+	return nil
+}
+
+func (a *api) response(c echo.Context, ev *telemetry.Event, id idempotency.OperationID) error {
+	rec, err := a.Engine.Await(a.Work, id, 0, func(idempotency.Record) bool { return true })
+	if err != nil {
+		return err
+	}
+	switch rec.State {
+	case idempotency.Unseen:
+		return refused{problem.NewUnseen()}
+	case idempotency.Completed:
+		if rec.Damaged || rec.Response == nil {
+			return refused{a.about(problem.NewRecordDamaged(), rec)}
+		}
+	case idempotency.Forgotten:
+		return refused{a.about(Forgotten(rec), rec)}
+	case idempotency.Executing, idempotency.NotExecuted, idempotency.Unknown, idempotency.Cancelled:
+		return refused{a.about(problem.NewNotSettled(problem.OfRecord(rec.State), problem.NextOfRecord(rec.State)), rec)}
+	}
+	h := c.Response().Header()
+	a.stamp(h, ev, rec)
+	h.Set(problem.HeaderResponseStatus, strconv.Itoa(rec.Response.Status))
+	h.Set("ETag", `"`+fmt.Sprintf("%x", rec.Response.Digest[:16])+`"`)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Type", "application/octet-stream")
+	for _, name := range []string{"Content-Type", "Content-Encoding", "Content-Language"} {
+		if values := rec.Response.Header[name]; len(values) > 0 {
+			h[name] = values
+		}
+	}
+	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(rec.Response.Body))
+	return nil
+}
+
+// Forgotten says what is still known of an answer whose body is gone.
+func Forgotten(rec idempotency.Record) problem.Problem {
+	if rec.Response == nil {
+		return problem.NewResponseForgotten(0, -1, "")
+	}
+	return problem.NewResponseForgotten(rec.Response.Status, rec.Response.Length, rec.Response.DigestField())
+}
+
+func (a *api) about(p problem.Problem, rec idempotency.Record) problem.Problem {
+	return p.About(rec.ID.String(), StatusURL(a.BasePath, rec.Operation.Key), rec.Trace.String())
+}
+
+// stamp sets the headers of every answer about a record.
+func (a *api) stamp(h http.Header, ev *telemetry.Event, rec idempotency.Record) {
+	state, next := problem.OfRecord(rec.State), problem.NextOfRecord(rec.State)
+	ev.State, ev.Next = state, next
+	h.Set(problem.HeaderState, state.String())
+	h.Set(problem.HeaderNext, next.String())
+	if after := a.Problems.RetryAfter(next); after != "" {
+		h.Set(problem.HeaderRetryAfter, after)
+	}
+	if rec.Resolution != nil {
+		h.Set(problem.HeaderResolved, ResolvedBy(rec.Resolution))
+	}
+	h.Set(problem.HeaderExpires, rec.Expires.UTC().Format(http.TimeFormat))
+	h.Set(problem.HeaderLink, problem.StatusLink(StatusURL(a.BasePath, rec.Operation.Key)))
+	h.Set("Cache-Control", "no-store")
+}
+
+// StatusURL returns the path of a key's record.
+func StatusURL(basePath string, key idempotency.Key) string {
+	return basePath + "/requests/" + url.PathEscape(string(key))
+}
+
+// ResolvedBy returns the value of Idempotency-Resolved.
+func ResolvedBy(r *idempotency.Resolution) string {
+	if r.By == "probe" {
+		return "probe"
+	}
+	return "operator"
+}
+
+// waitOf reads the parameter wait: whole seconds, cut to what the gateway allows.
+func (a *api) waitOf(c echo.Context) (time.Duration, error) {
+	value := c.QueryParam("wait")
+	if value == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(value, 10, 31)
+	if err != nil {
+		return 0, refused{problem.NewRequestMalformed("The parameter wait is a whole number of seconds, at most " + strconv.Itoa(int(a.MaxWait.Seconds())) + ".")}
+	}
+	return min(time.Duration(n)*time.Second, a.MaxWait), nil
+}
+
+// etag covers operation, attempt and revision, and the state, which also changes by age.
+func etag(r idempotency.Record, withBody bool) string {
+	tag := r.ID.String() + "-" + strconv.Itoa(r.Attempt.N) + "-" + strconv.FormatInt(r.Revision, 10) + "-" + r.State.String()
+	if withBody {
+		tag += "-body"
+	}
+	return `"` + tag + `"`
+}
+
+// matches compares weakly, as If-None-Match asks (RFC 9110, section 13.1.2).
+func matches(fields []string, tag string) bool {
+	for _, field := range fields {
+		tags := strings.Split(field, ",")
+		for i := range tags {
+			tags[i] = strings.TrimPrefix(strings.TrimSpace(tags[i]), "W/")
+		}
+		if slices.Contains(tags, tag) || slices.Contains(tags, "*") {
+			return true
+		}
+	}
+	return false
+}
