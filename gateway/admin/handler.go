@@ -1,0 +1,73 @@
+package admin
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Options of a handler.
+type Options struct {
+	Checks  []Check       // readiness is that all of them pass
+	Metrics http.Handler  // for /metrics; nil = there is none
+	Log     *slog.Logger  // hears when a check begins to fail, and when it passes again
+	Timeout time.Duration // of one check. Default: 2s
+}
+
+// Handler serves /livez, /readyz and /metrics, to GET and HEAD only.
+//
+// /readyz answers 200 "ready", or 503 "not ready: " and the names of the checks that failed. With
+// ?verbose the answer is JSON and lists every check.
+func Handler(opts Options) http.Handler {
+	if opts.Timeout == 0 {
+		opts.Timeout = 2 * time.Second
+	}
+	ready := newReadiness(opts)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") })
+	mux.Handle("GET /readyz", ready)
+	if opts.Metrics != nil {
+		mux.Handle("GET /metrics", opts.Metrics)
+	}
+	return mux
+}
+
+func (r readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	results := r.ask(req.Context())
+	var failed []string
+	for _, result := range results {
+		if !result.OK {
+			failed = append(failed, result.Name)
+		}
+	}
+	status := http.StatusOK
+	if len(failed) > 0 {
+		status = http.StatusServiceUnavailable
+	}
+	if req.URL.Query().Has("verbose") {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		// Neither names nor booleans can fail to encode, and a client that is gone needs no answer.
+		_ = json.NewEncoder(w).Encode(struct {
+			Ready  bool     `json:"ready"`
+			Checks []result `json:"checks"`
+		}{len(failed) == 0, results})
+		return
+	}
+	if len(failed) > 0 {
+		plain(w, status, "not ready: "+strings.Join(failed, ", ")+"\n")
+		return
+	}
+	plain(w, status, "ready\n")
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	io.WriteString(w, text)
+}
