@@ -64,7 +64,7 @@ func (p *probe) ok(ctx context.Context) bool {
 	if p.asked && time.Since(p.at) < p.Fresh {
 		return !p.failed
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.timeout)
 	defer cancel()
 	err := p.Run(ctx)
 	switch {
