@@ -134,7 +134,7 @@ func (d *decoder) checkRoutes(c *Config) {
 			d.addAt(at+".name", "another route has this name", "")
 		}
 		if d.given(at+".upstream") && r.Upstream != "" && !slices.Contains(names, r.Upstream) {
-			d.addAt(at+".upstream", "no upstream has the name "+strconv.Quote(printable(r.Upstream)), didYouMean(r.Upstream, names), names...)
+			d.addAt(at+".upstream", "no upstream has this name", didYouMean(r.Upstream, names), names...)
 		}
 		d.checkIdempotency(at+".idempotency", &r.Idempotency, c)
 	}

@@ -272,7 +272,7 @@ func printable(s string) string {
 
 // didYouMean suggests the name that is nearest, if one is near.
 func didYouMean(name string, names []string) string {
-	best, distance := "", max(1, min(3, len(name)/3))+1
+	best, distance := "", min(3, (len(name)+1)/2)+1
 	for _, candidate := range names {
 		if n := edits(strings.ToLower(name), candidate); n < distance {
 			best, distance = candidate, n

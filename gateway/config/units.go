@@ -64,7 +64,10 @@ func parseSize(s string) (int64, error) {
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseUint(strings.TrimSuffix(digits, " "), 10, 63)
+		if u.name != "" {
+			digits = strings.TrimSuffix(digits, " ")
+		}
+		n, err := strconv.ParseUint(digits, 10, 63)
 		switch {
 		case errors.Is(err, strconv.ErrRange) || err == nil && int64(n) > math.MaxInt64/u.size:
 			return 0, errors.New("is too large")

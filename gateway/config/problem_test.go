@@ -1,0 +1,147 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// Each file has exactly the problems that are listed, in this order, each with its line.
+func TestProblems(t *testing.T) {
+	const head = "caller: {none: {}}\nupstreams: {orders: {targets: [http://127.0.0.1:9000]}}\n"
+	const route = head + "routes: [{name: a, match: {path: /**}, upstream: orders, idempotency: {%}}]\n"
+	for _, test := range []struct {
+		name, text string
+		want       []string // prefix, then a part of the rest after "…"
+	}{
+		{"unknown key", least + "lisen: x", []string{":4: lisen: unknown key…did you mean listen?"}},
+		{"unknown nested key", least + "log: {lvl: info}", []string{":4: log.lvl: unknown key; allowed: access, format, level…"}},
+		{"wrong types", least + "listen: 8080\nlog: text\nadmin: {tokens: {}}\ndrain_delay: true\nbody_budget: [1]\nversion: '1'\nlog2: 1", []string{
+			":4: listen: must be a string, but is a number…quotes", ":5: log: must be a mapping, but is a string",
+			":6: admin.tokens: must be a list, but is a mapping", ":7: drain_delay: must be a duration, but is true or false",
+			":8: body_budget: must be a size, but is a list", ":9: version: must be a whole number, but is a string…without quotes",
+			":10: log2: unknown key…did you mean log?",
+		}},
+		{"duplicate key", least + "lease: 10s\nlease: 10s", []string{":5: lease: is set twice…line 4"}},
+		{"duplicate upstream", least[:strings.Index(least, "routes")] + "routes: [{name: a, match: {path: /}, upstream: a}]\n" + "upstreams: {}", []string{":3: routes[0].upstream: no upstream has this name…", ":4: upstreams: is set twice…"}},
+		{"version", least + "version: 2", []string{":4: version: \"2\" is out of range; allowed: 1"}},
+		{"syntax", "caller: [", []string{":1: is not valid YAML…"}},
+		{"second document", least + "---\na: 1", []string{":4: a second document…"}},
+		{"merge key", least + "x: &x {}\nlog: {<<: *x}", []string{":4: x: unknown key…", ":5: log: merge keys…"}},
+		{"no caller", strings.Replace(least, "caller", "#", 1), []string{":1: caller: is missing; allowed: none, header, jwt, api_keys, mtls…"}},
+		{"two callers", strings.Replace(least, "none: {}", "none: , header: {name: X-A}", 1) + "trusted_proxies: ['::1']", []string{":1: caller: must name exactly one…names 2"}},
+		{"empty caller", strings.Replace(least, "{none: {}}", "{}", 1), []string{":1: caller: must name exactly one…"}},
+		{"header without proxies", strings.Replace(least, "none: {}", "header: {name: X-A}", 1), []string{":1: caller.header: needs trusted_proxies…"}},
+		{"header without name", strings.Replace(least, "none: {}", "header: {}", 1) + "trusted_proxies: ['::1']", []string{":1: caller.header.name: is missing…"}},
+		{"caller headers", strings.Replace(least, "none: {}", "header: {name: authorization}", 1) + "trusted_proxies: ['::1']", []string{":1: caller.header.name: Authorization cannot name the caller: a refreshed token…"}},
+		{"beyond loopback", least + "listen: :8080", []string{":4: listen: listens beyond loopback…shared: true"}},
+		{"same address", least + "listen: 127.0.0.1:9090", []string{":4: listen: listen and admin.listen are the same address…"}},
+		{"addresses", least + "listen: localhost\nadmin: {listen: '1.2.3.4:99999'}", []string{":4: listen: is not host:port…", ":5: admin.listen: has no port…"}},
+		{"tls halves", least + "tls: {cert: a}", []string{":4: tls: needs both…"}},
+		{"store", least + "store: mysql://x", []string{":4: store: must begin with sqlite: or postgres://…"}},
+		{"store in memory", least + "store: 'sqlite::memory:'", []string{":4: store: must name a file…"}},
+		{"durations", least + "lease: 10\ndrain_delay: -1s\nmax_wait: 5 s\nstore_timeout: 0s\nretention: {key: 1y}", []string{
+			":4: lease: a duration needs a unit; write 10s…", ":5: drain_delay: \"-1s\" is negative…", ":6: max_wait: \"5 s\" is not a duration…",
+			":7: store_timeout: \"0s\" is too short; allowed: 1ms or more", ":8: retention.key: \"1y\" is not a duration…",
+		}},
+		{"sizes", least + "body_budget: 1 TB", []string{":4: body_budget: \"1 TB\" is not a size; allowed: B, KB…"}},
+		{"size zero", least + "body_budget: 0", []string{":3: routes[0].idempotency.max_request_body: is greater…", ":3: routes[0].idempotency.max_response_body: is greater…", ":4: body_budget: must be greater than 0"}},
+		{"size overflow", least + "body_budget: 9223372036854775807KiB", []string{":4: body_budget: \"9223372036854775807KiB\" is too large…"}},
+		{"proxies", least + "trusted_proxies: [10.0.0.1/8, host]", []string{":4: trusted_proxies[0]: \"10.0.0.1/8\" has bits…10.0.0.0/8?", ":4: trusted_proxies[1]: \"host\" is neither…"}},
+		{"enum", least + "log: {level: inof}", []string{":4: log.level: \"inof\" is not a value of this setting; allowed: debug, info, warn, error; did you mean info?"}},
+		{"retention", least + "retention: {response: 2h, key: 1h}", []string{":4: retention.response: responses cannot be kept longer…at most retention.key, which is 1h"}},
+		{"drain", least + "drain_timeout: 34s", []string{":4: drain_timeout: drain_timeout is 34s, too short for upstream orders…write drain_timeout: 35s"}},
+		{"drain by upstream", strings.Replace(least, "9000]", "9000], timeout: 1m", 1), []string{":2: upstreams.orders.timeout: drain_timeout is 35s…1m5s"}},
+		{"connect", strings.Replace(least, "9000]", "9000], timeout: 1s, connect_timeout: 2s", 1), []string{":2: upstreams.orders.connect_timeout: is longer…"}},
+		{"tokens", least + "admin: {tokens: [{name: a, hash: 'sha256:12'}, {name: a}, {hash: x, x: 1}]}", []string{
+			":4: admin.tokens[0].hash: must be sha256:…", ":4: admin.tokens[1].hash: is missing…", ":4: admin.tokens[2].hash: must be sha256:…",
+			":4: admin.tokens[2].x: unknown key…", ":4: admin.tokens[2].name: is missing…", ":4: admin.tokens[1].name: another token has this name…",
+		}},
+		{"targets", head[:19] + `upstreams:
+  a: {targets: ["ftp://h", "http://u@h", "http://h/p", "http://h?q", "http://h#", "http://", "http://h:0", "http://h:x", h, "http://h", "http://H/"]}
+  b: {targets: []}
+  c: {}
+routes: [{name: a, match: {path: /}, upstream: a}]`, []string{
+			":3: upstreams.a.targets[0]: must begin with http://…", ":3: upstreams.a.targets[1]: must not contain a user…", ":3: upstreams.a.targets[2]: must not contain a path…",
+			":3: upstreams.a.targets[3]: must not contain a query…", ":3: upstreams.a.targets[4]: must not contain a query…", ":3: upstreams.a.targets[5]: has no valid host…",
+			":3: upstreams.a.targets[6]: has no port…", ":3: upstreams.a.targets[7]: is not a URL…", ":3: upstreams.a.targets[8]: must begin…", ":3: upstreams.a.targets[10]: is listed twice",
+			":4: upstreams.b.targets: must list at least one URL", ":5: upstreams.c.targets: is missing…",
+		}},
+		{"itself", strings.Replace(least, "9000", "8080", 1), []string{":2: upstreams.orders.targets[0]: is the gateway itself…"}},
+		{"routes", head + `routes:
+  - {name: a, match: {path: /a}, upstream: order}
+  - {name: a, match: {path: a, methods: [post, CONNECT], host: "H:1"}, upstream: orders}
+  - {}`, []string{
+			":4: routes[0].upstream: no upstream has this name; allowed: orders; did you mean orders?", ":5: routes[1].match.path: a path begins with /…",
+			":5: routes[1].match.methods[0]: contains lower-case letters…did you mean POST?", ":5: routes[1].match.methods[1]: CONNECT cannot…",
+			":5: routes[1].match.host: contains upper-case…", ":5: routes[1].name: another route has this name",
+			":6: routes[2].name: is missing…", ":6: routes[2].match: is missing…", ":6: routes[2].upstream: is missing…",
+		}},
+		{"nothing to serve", "caller: {none: {}}", []string{":1: upstreams: there is none…--upstream URL", ":1: routes: there is none…"}},
+		{"statuses in both", strings.Replace(route, "%", "not_executed_statuses: [503]", 1), []string{":3: routes[0].idempotency.not_executed_statuses: 503 is in both…"}},
+		{"statuses", strings.Replace(route, "%", "unknown_statuses: [99, 600, 500, 500, x]", 1), []string{
+			":3: routes[0].idempotency.unknown_statuses[0]: \"99\" is out of range; allowed: 100 to 599", ":3: routes[0].idempotency.unknown_statuses[1]: \"600\"…",
+			":3: routes[0].idempotency.unknown_statuses[3]: 500 is listed twice", ":3: routes[0].idempotency.unknown_statuses[4]: must be a whole number…",
+		}},
+		{"attach wait", strings.Replace(route, "%", "attach_wait: 31s", 1), []string{":3: routes[0].idempotency.attach_wait: is longer than max_wait; allowed: at most 30s"}},
+		{"spill", strings.Replace(route, "%", "max_response_spill: 1KiB", 1), []string{":3: routes[0].idempotency.max_response_spill: is less than max_response_body…"}},
+		{"budget", strings.Replace(route, "%", "max_request_body: 1GiB", 1), []string{":3: routes[0].idempotency.max_request_body: is greater than body_budget…256MiB"}},
+		{"safe methods", strings.Replace(route, "%", "methods: [GET]", 1), []string{":3: routes[0].idempotency.methods[0]: GET is a safe method…"}},
+		{"key header", strings.Replace(route, "%", "header: Prefer", 1), []string{":3: routes[0].idempotency.header: Prefer cannot carry the key…"}},
+		{"base path", least + "reconcile: {base_path: /a/}", []string{":4: reconcile.base_path: must not end with /…"}},
+		{"variables", least + "store: 'sqlite:${A}${B}'\nspool: '${'\nlisten: '${A B}'", []string{
+			":4: store: the environment variable A is not set", ":4: store: the environment variable B is not set", ":5: spool: ${ must be followed…", ":6: listen: ${ must be followed…",
+		}},
+		{"control characters", least + `listen: "a\nb"`, []string{":4: listen: contains control characters…"}},
+		{"not yet available", strings.Replace(strings.Replace(route, "none: {}", "jwt: {issuer: a}", 1), "%", "on_unknown: resend, probe: {url: x}, in_progress_statuses: []", 1) +
+			"spool: a\ntls: {cert: a, key: b, client_ca: c}\nlimits: {requests_per_second: 1, in_flight: 1, unsettled: 1}\ncors: {origins: ['*']}", []string{
+			":1: caller.jwt: not available in this version…", ":3: routes[0].idempotency.on_unknown: not available…", ":3: routes[0].idempotency.probe: not available…",
+			":3: routes[0].idempotency.in_progress_statuses: not available…", ":4: spool: not available…", ":5: tls.client_ca: not available…",
+			":6: limits.requests_per_second: not available…", ":6: limits.in_flight: not available…", ":6: limits.unsettled: not available…", ":7: cors.origins: not available…",
+		}},
+		{"other callers", strings.Replace(least, "none: {}", "mtls: {field: san_uri}", 1), []string{":1: caller.mtls: not available…"}},
+		{"api keys", strings.Replace(least, "none: {}", "api_keys: {file: x}", 1), []string{":1: caller.api_keys: not available…"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := load(t, test.text)
+			got := problems(t, err)
+			for i, p := range got {
+				if i >= len(test.want) {
+					t.Errorf("more than wanted: %v", p)
+					continue
+				}
+				start, part, _ := strings.Cut(test.want[i], "…")
+				if s := p.String(); !strings.HasPrefix(s, "onceway.yaml"+start) || !strings.Contains(s, part) {
+					t.Errorf("got  %s\nwant onceway.yaml%s", s, test.want[i])
+				}
+			}
+			if len(got) < len(test.want) {
+				t.Errorf("%d problems are missing:\n%v", len(test.want)-len(got), err)
+			}
+		})
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"none", least, ""},
+		{"shared", strings.Replace(least, "none: {}", "none: {shared: true}", 1), "onceway.yaml:1: caller.none.shared: all clients"},
+		{"undated", strings.Replace(least, "/**}", "/**}, idempotency: {key_date: none}", 1), "onceway.yaml:3: routes[0].idempotency.key_date: keys carry no date"},
+		{"503 is final", strings.Replace(least, "/**}", "/**}, idempotency: {unknown_statuses: [502, 504]}", 1), "503 is a final answer"},
+		{"503 is proof", strings.Replace(least, "/**}", "/**}, idempotency: {unknown_statuses: [502, 504], not_executed_statuses: [503]}", 1), "503 is taken for proof"},
+		{"off", strings.Replace(least, "/**}", "/**}, idempotency: {mode: off, key_date: none}", 1), ""},
+		{"unreachable", strings.Replace(least, "upstream: orders}", "upstream: orders}, {name: b, match: {path: /x}, upstream: orders}", 1), "routes[1]: is never reached: route all"},
+		{"reachable by method", strings.Replace(least, "/**}, upstream: orders}", "/**, methods: [POST]}, upstream: orders}, {name: b, match: {path: /x}, upstream: orders}", 1), ""},
+		{"below our own API", strings.Replace(least, "path: /**", "path: /_reconcile/v1/**", 1), "the reconciliation API answers"},
+		{"unused", strings.Replace(least, "9000]}", "9000]}, b: {targets: [http://h]}", 1), "upstreams.b: no route uses it"},
+		{"admin", least + "admin: {listen: ':9090'}", "admin.listen: listens beyond loopback without tokens"},
+		{"lease", least + "lease: 1s", "lease: a lease this short"},
+	} {
+		got := mustLoad(t, test.text).Warnings()
+		switch {
+		case test.want == "" && len(got) > 0:
+			t.Errorf("%s: warns %v", test.name, got)
+		case test.want != "" && (len(got) != 1 || !strings.Contains(got[0].String(), test.want)):
+			t.Errorf("%s: got %v, want %s", test.name, got, test.want)
+		}
+	}
+}
