@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onceway/onceway/gateway/config"
+)
+
+func newDemoCommand() *cobra.Command {
+	var once bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Play a story with a real backend, the gateway and the embedded store",
+		Long: "Start an order backend with a ledger of its own, and the gateway on the embedded store in front of it,\n" +
+			"play a story with real HTTP calls, and stay up for you to try. Nothing else is needed; nothing is left behind.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return demo(ctx, cmd.OutOrStdout(), once)
+		},
+	}
+	cmd.Flags().BoolVar(&once, "once", false, "play the story and exit; 0 only if every step came out as narrated")
+	cmd.AddCommand(newDemoBackendCommand())
+	return cmd
+}
+
+// demo sets the stage, plays the story and, unless once, stays up until ctx ends.
+func demo(ctx context.Context, out io.Writer, once bool) error {
+	dir, err := os.MkdirTemp("", "onceway-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+
+	backend, err := startDemoBackend(dir)
+	if err != nil {
+		return err
+	}
+	defer backend.stop()
+	c, err := demoConfig(dir, backend.address)
+	if err != nil {
+		return err
+	}
+	events, err := os.Create(filepath.Join(dir, "gateway.log"))
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	s, err := startServer(ctx, c, false, events)
+	if err != nil {
+		return err
+	}
+	defer s.drain(context.Background())
+
+	story := &story{
+		out: out, gateway: "http://" + s.listening.Addr().String(), basePath: c.Reconcile.BasePath, backend: backend,
+		client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableCompression: true}},
+	}
+	defer story.client.CloseIdleConnections()
+	fmt.Fprintf(out, "Gateway  %s   (admin http://%s)\nBackend  http://%s   (an order service; it books whatever it gets)\nFiles    %s   (removed at the end)\n\n",
+		story.gateway, s.operating.Addr(), backend.address, dir)
+	if err := story.play(ctx); err != nil {
+		return fmt.Errorf("the story did not come out as narrated: %w", err)
+	}
+	fmt.Fprint(out, "Every step came out as narrated.\n")
+	if once {
+		return nil
+	}
+	story.invite()
+	err = backend.keepUp(ctx, func() { fmt.Fprintf(out, "The backend died and was started again.\n") })
+	fmt.Fprint(out, "\nStopping.\n")
+	return err
+}
+
+// demoConfig is what `onceway serve --upstream` would run with, on free ports and in dir.
+func demoConfig(dir, backend string) (*config.Config, error) {
+	listen, err := freeAddress("127.0.0.1:8080")
+	if err != nil {
+		return nil, err
+	}
+	admin, err := freeAddress("127.0.0.1:9090")
+	if err != nil {
+		return nil, err
+	}
+	store := "sqlite:" + filepath.Join(dir, "onceway.db")
+	c, err := config.ForUpstream("http://"+backend, config.Overrides{Listen: listen, AdminListen: admin, Store: store}, nil)
+	if err != nil {
+		return nil, err
+	}
+	c.DrainDelay = 0
+	return c, nil
+}
+
+// freeAddress returns preferred if it is free, or else the same host with a free port.
+func freeAddress(preferred string) (string, error) {
+	l, err := net.Listen("tcp", preferred)
+	if err != nil {
+		host, _, _ := net.SplitHostPort(preferred)
+		if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+			return "", err
+		}
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// demoBackend is the order backend in a process of its own, so that it can die.
+type demoBackend struct {
+	address string
+	ledger  string
+	process *exec.Cmd
+}
+
+func startDemoBackend(dir string) (*demoBackend, error) {
+	address, err := freeAddress("127.0.0.1:9000")
+	if err != nil {
+		return nil, err
+	}
+	b := &demoBackend{address: address, ledger: filepath.Join(dir, "orders.db")}
+	return b, b.start()
+}
+
+// start returns when the backend accepts connections.
+func (b *demoBackend) start() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	b.process = exec.Command(self, "demo", "backend", "--listen", b.address, "--ledger", b.ledger)
+	b.process.Stderr = os.Stderr
+	dieWithParent(b.process)
+	if err := b.process.Start(); err != nil {
+		return err
+	}
+	for until := time.Now().Add(10 * time.Second); ; {
+		c, err := net.DialTimeout("tcp", b.address, time.Second)
+		if err == nil {
+			return c.Close()
+		}
+		if time.Now().After(until) {
+			b.stop()
+			return fmt.Errorf("the demo backend does not come up: %w", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// keepUp starts the backend again whenever it dies, until ctx ends.
+func (b *demoBackend) keepUp(ctx context.Context, restarted func()) error {
+	for {
+		gone := make(chan error, 1)
+		go func() { gone <- b.process.Wait() }()
+		select {
+		case <-ctx.Done():
+			_ = b.process.Process.Kill()
+			<-gone
+			return nil
+		case <-gone:
+			if err := b.start(); err != nil {
+				return err
+			}
+			restarted()
+		}
+	}
+}
+
+// died waits until the process is gone.
+func (b *demoBackend) died() error {
+	var exit *exec.ExitError
+	if err := b.process.Wait(); !errors.As(err, &exit) {
+		return fmt.Errorf("the backend did not die: %v", err)
+	}
+	return nil
+}
+
+func (b *demoBackend) stop() {
+	if b.process.Process != nil {
+		_ = b.process.Process.Kill()
+		_ = b.process.Wait()
+	}
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/onceway/onceway/gateway/config"
+)
+
+func newServeCommand() *cobra.Command {
+	var o configFlags
+	var migrate bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the gateway",
+		Long: "Run the gateway. Without a configuration file, --upstream alone gives one route, /**, on the\n" +
+			"embedded store in the current directory.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := o.load(cmd)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), c, migrate, cmd.ErrOrStderr())
+		},
+	}
+	o.register(cmd)
+	cmd.Flags().BoolVar(&migrate, "migrate", false, "bring the schema of a Postgres store up to date first (SQLite always is)")
+	return cmd
+}
+
+// serve runs until a signal has drained it, or a listener breaks.
+func serve(ctx context.Context, c *config.Config, migrate bool, out io.Writer) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	s, err := startServer(ctx, c, migrate, out)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(out, s.banner())
+	select {
+	case err := <-s.failed:
+		return errors.Join(err, s.drain(ctx))
+	case <-signals:
+	}
+	go func() {
+		<-signals
+		os.Exit(1) // a second signal: whatever is left executing is in doubt when the lease lapses
+	}()
+	return s.drain(ctx)
+}
+
+// banner is the one block that start-up prints.
+func (s *server) banner() string {
+	var b strings.Builder
+	c := s.config
+	scheme := "http"
+	if c.TLS.Enabled() {
+		scheme = "https"
+	}
+	fmt.Fprintf(&b, "onceway %s\n", version())
+	fmt.Fprintf(&b, "  listen   %s://%s   reconciliation %s   admin http://%s\n", scheme, s.listening.Addr(), c.Reconcile.BasePath, s.operating.Addr())
+	fmt.Fprintf(&b, "  store    %s   schema %d   lease %s   retention %s / %s\n", s.store.title, s.store.schema, c.Lease, c.Retention.Response, c.Retention.Key)
+	fmt.Fprintf(&b, "  caller   %s\n", callerTitle(c.Caller))
+	for _, r := range c.Routes {
+		fmt.Fprintf(&b, "  route    %s\n", routeTitle(c, r))
+	}
+	for _, w := range c.Warnings() {
+		fmt.Fprintf(&b, "  warning  %s\n", w)
+	}
+	return b.String()
+}
+
+func callerTitle(c config.Caller) string {
+	switch {
+	case c.Header != nil:
+		return "header " + c.Header.Name + ", from trusted_proxies"
+	case c.None != nil && c.None.Shared:
+		return "none: all clients are one caller, and share their keys"
+	}
+	return "none: all clients are one caller"
+}
+
+func routeTitle(c *config.Config, r config.Route) string {
+	u := c.UpstreamOf(r)
+	targets := make([]string, len(u.Targets))
+	for i, t := range u.Targets {
+		targets[i] = t.Redacted()
+	}
+	match := r.Match.Path
+	if r.Match.Host != "" {
+		match = r.Match.Host + match
+	}
+	if len(r.Match.Methods) > 0 {
+		match = strings.Join(r.Match.Methods, "|") + " " + match
+	}
+	p := r.Idempotency
+	title := fmt.Sprintf("%s   %s -> %s (%s)   idempotency %s", r.Name, match, u.Name, strings.Join(targets, ", "), p.Mode)
+	if p.Mode == config.ModeOff {
+		return title
+	}
+	methods := "methods not idempotent by RFC 9110"
+	if len(p.Methods) > 0 {
+		methods = strings.Join(p.Methods, ", ")
+	}
+	return title + fmt.Sprintf("   key %s   %s   on unknown %s   timeout %s\n             503 means %s   not executed: %s   unknown: %s",
+		p.Header, methods, p.OnUnknown, u.Timeout, meaning(p, 503), numbers(p.NotExecutedStatuses), numbers(p.UnknownStatuses))
+}
+
+// meaning says what a status of the backend does to a record.
+func meaning(p config.Idempotency, status int) string {
+	switch {
+	case slices.Contains(p.NotExecutedStatuses, status):
+		return "not executed, send again"
+	case slices.Contains(p.UnknownStatuses, status):
+		return "unknown, it may have been executed"
+	}
+	return "executed, and is replayed"
+}
+
+func numbers(ns []int) string {
+	if len(ns) == 0 {
+		return "none"
+	}
+	s := make([]string, len(ns))
+	for i, n := range ns {
+		s[i] = strconv.Itoa(n)
+	}
+	return strings.Join(s, " ")
+}

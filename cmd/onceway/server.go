@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/onceway/onceway/gateway"
+	"github.com/onceway/onceway/gateway/admin"
+	"github.com/onceway/onceway/gateway/config"
+	"github.com/onceway/onceway/gateway/telemetry"
+	"github.com/onceway/onceway/idempotency"
+)
+
+// server is a running gateway process: store, lease, engine and two listeners.
+type server struct {
+	config    *config.Config
+	log       *slog.Logger
+	store     *openedStore
+	lease     *idempotency.Lease
+	committer *idempotency.Committer
+	engine    *idempotency.Engine
+	gateway   *gateway.Gateway
+	janitor   *janitor
+	telemetry *telemetrySetup
+	public    *http.Server
+	admin     *http.Server
+	listening net.Listener
+	operating net.Listener
+	draining  atomic.Bool
+	failed    chan error // the first listener that broke
+}
+
+// startServer starts everything that c asks for. When it returns, the gateway answers.
+func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.Writer) (s *server, err error) {
+	s = &server{config: c, failed: make(chan error, 2)}
+	defer func() {
+		if err != nil {
+			s.abort()
+		}
+	}()
+	if s.telemetry, err = setUpTelemetry(ctx, c, logTo); err != nil {
+		return nil, err
+	}
+	s.log = s.telemetry.log
+	observer, err := telemetry.New(telemetry.Options{Tracer: s.telemetry.tracer, Meter: s.telemetry.meter, Log: s.log, Access: c.Log.Access})
+	if err != nil {
+		return nil, err
+	}
+	// Ports first: a store must not be touched by a process that cannot serve.
+	if s.listening, err = listen(c); err != nil {
+		return nil, err
+	}
+	if s.operating, err = net.Listen("tcp", c.Admin.Listen); err != nil {
+		return nil, fmt.Errorf("admin.listen: %w", err)
+	}
+	if s.store, err = openStore(ctx, c, migrate); err != nil {
+		return nil, err
+	}
+	if err := observer.Unknown(s.store.InDoubt); err != nil {
+		return nil, err
+	}
+	s.lease = idempotency.NewLease(s.store, instance(c), c.Lease, newClock())
+	s.store.committer.Observer = observer
+	s.committer = idempotency.NewCommitter(s.store, s.store.committer)
+	s.engine = idempotency.NewEngine(s.store, s.committer, s.lease, newRecordCache())
+	starting, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := s.lease.Start(starting, s.engine.ReleaseAbandoned); err != nil {
+		return nil, storeFailure(err)
+	}
+	s.janitor = startJanitor(s.store, s.log)
+	if s.gateway, err = gateway.New(gateway.Options{Config: c, Engine: s.engine, Observer: observer, Log: s.log, Version: version()}); err != nil {
+		return nil, err
+	}
+	s.serve()
+	return s, nil
+}
+
+func (s *server) serve() {
+	quiet := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s.public = &http.Server{
+		Handler: s.gateway, Protocols: &protocols, ErrorLog: quiet,
+		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
+	s.admin = &http.Server{
+		Handler:           admin.Handler(admin.Options{Checks: s.checks(), Metrics: s.telemetry.metrics, Log: s.log}),
+		ErrorLog:          quiet,
+		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute,
+	}
+	run := func(name string, server *http.Server, l net.Listener) {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("%s listener: %w", name, err)
+		}
+	}
+	go run("public", s.public, s.listening)
+	go run("admin", s.admin, s.operating)
+}
+
+// checks are what /readyz asks.
+func (s *server) checks() []admin.Check {
+	return []admin.Check{
+		{Name: "draining", Run: func(context.Context) error {
+			if s.draining.Load() {
+				return errors.New("shutting down")
+			}
+			return nil
+		}},
+		{Name: "lease", Run: func(context.Context) error {
+			if _, ok := s.lease.Owner(); !ok {
+				return idempotency.ErrNoLease
+			}
+			return nil
+		}},
+		{Name: "store", Fresh: time.Second, Run: func(ctx context.Context) error {
+			_, err := s.store.Find(ctx, []idempotency.OperationID{{}})
+			return err
+		}},
+	}
+}
+
+// drain ends the server as guarantee and protocol say: not ready first, still accepting for drain_delay,
+// then no new connections and no new attempts; what runs may finish within drain_timeout, the rest is
+// recorded as in doubt, and the lease is given back. Its error is about what could not be recorded.
+func (s *server) drain(ctx context.Context) error {
+	s.draining.Store(true)
+	s.log.Info("draining", "delay", s.config.DrainDelay.String(), "timeout", s.config.DrainTimeout.String())
+	pause(ctx, s.config.DrainDelay)
+	s.gateway.Refuse()
+	within, cancel := context.WithTimeout(ctx, s.config.DrainTimeout)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- s.public.Shutdown(within) }()
+	s.gateway.EndWaits()
+	_ = s.engine.Drain(within)
+	err := <-closed
+	s.gateway.Close() // what is left ends in doubt, and its clients are told so
+	return errors.Join(ignoreTimeout(err), s.stop())
+}
+
+// stop ends what is behind the listeners, in the order in which each needs the next.
+func (s *server) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.StoreTimeout)
+	defer cancel()
+	_ = s.engine.Drain(ctx)
+	s.public.Close()
+	s.committer.Stop()
+	s.janitor.stop()
+	err := s.lease.Stop(ctx)
+	s.admin.Close()
+	return errors.Join(err, s.store.Close(), s.telemetry.shutdown(ctx))
+}
+
+// abort undoes a start that failed half-way.
+func (s *server) abort() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if s.listening != nil {
+		s.listening.Close()
+	}
+	if s.operating != nil {
+		s.operating.Close()
+	}
+	if s.committer != nil {
+		s.committer.Stop()
+	}
+	if s.store != nil {
+		s.store.Close()
+	}
+	if s.telemetry != nil {
+		_ = s.telemetry.shutdown(ctx)
+	}
+}
+
+func listen(c *config.Config) (net.Listener, error) {
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if !c.TLS.Enabled() {
+		return l, nil
+	}
+	certificate, err := newReloadedCertificate(c.TLS.Cert, c.TLS.Key)
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: certificate.get}), nil
+}
+
+func instance(c *config.Config) idempotency.Instance {
+	i := idempotency.Instance{Version: version()}
+	rand.Read(i.ID[:])
+	i.Host, _ = os.Hostname()
+	for _, u := range c.Upstreams {
+		i.Longest = max(i.Longest, u.Timeout)
+	}
+	return i
+}
+
+func ignoreTimeout(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// pause waits for d or the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/onceway/onceway/gateway/config"
+	"github.com/onceway/onceway/gateway/upstream"
+	"github.com/onceway/onceway/idempotency"
+)
+
+func TestSettle(t *testing.T) {
+	policy := &config.Idempotency{NotExecutedStatuses: []int{401, 421, 425, 429}, UnknownStatuses: []int{502, 503, 504}}
+	answered := func(status int) upstream.Outcome {
+		return upstream.Answered{Status: status, Header: http.Header{}, Body: []byte("x"), Length: 1}
+	}
+	for _, tt := range []struct {
+		name    string
+		outcome upstream.Outcome
+		move    move
+		cause   idempotency.Cause
+	}{
+		{"created", answered(201), complete, ""},
+		{"client error", answered(400), complete, ""},
+		{"conflict", answered(409), complete, ""},
+		{"server error", answered(500), complete, ""},
+		{"not implemented", answered(501), complete, ""},
+		{"redirect", answered(303), complete, ""},
+		{"unauthorized", answered(401), release, "status-401"},
+		{"throttled", answered(429), release, "status-429"},
+		{"bad gateway", answered(502), doubt, "status-502"},
+		{"unavailable", answered(503), doubt, "status-503"},
+		{"gateway timeout", answered(504), doubt, "status-504"},
+		{"not sent", upstream.NotSent{Cause: upstream.CauseDialFailed}, release, upstream.CauseDialFailed},
+		{"unknown", upstream.Unknown{Cause: upstream.CauseTimeout, Timeout: true}, doubt, upstream.CauseTimeout},
+		{"nothing at all", nil, doubt, "unclassified"},
+	} {
+		got := settle(tt.outcome, policy)
+		if got.move != tt.move || got.cause != tt.cause {
+			t.Errorf("%s: %v because of %q, want %v because of %q", tt.name, got.move, got.cause, tt.move, tt.cause)
+		}
+	}
+	if both := settle(answered(401), &config.Idempotency{NotExecutedStatuses: []int{401}, UnknownStatuses: []int{401}}); both.move != doubt {
+		t.Error("a status in both lists must be in doubt")
+	}
+	if spilled := settle(upstream.Answered{Status: 201, Header: http.Header{}, Spill: new(upstream.Spill), Length: 9}, policy); spilled.move != complete || spilled.response.Replayable {
+		t.Error("an answer too large for memory completes without a body")
+	}
+}
