@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
 )
@@ -30,7 +31,13 @@ type sample struct {
 	TargetCPU   time.Duration `json:"target_cpu"`
 	BackendCPU  time.Duration `json:"backend_cpu"`
 	PostgresCPU time.Duration `json:"postgres_cpu"`
+	// Foreign is the share of all cores' time, 0 to 1, that went to processes which are no part of the
+	// measurement.
+	Foreign float64 `json:"foreign"`
 }
+
+// usage is the processor time used so far.
+type usage struct{ target, backend, postgres, machine time.Duration }
 
 // farm is everything that runs.
 type farm struct {
@@ -63,12 +70,12 @@ func (f *farm) measure(ctx context.Context, c cell, round int) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	targetCPU, backendCPU, postgresCPU := f.cpu(t)
+	begin, start := time.Now(), f.usage(t)
 	o, err := f.generate(ctx, l)
 	if err != nil {
 		return sample{}, fmt.Errorf("%s, %s, %d connections: %w\n%s", c.Target, c.Workload, c.Connections, err, t.tail())
 	}
-	targetAfter, backendAfter, postgresAfter := f.cpu(t)
+	used, elapsed := f.usage(t).since(start), time.Since(begin)
 	after, err := f.count(ctx)
 	if err != nil {
 		return sample{}, err
@@ -80,8 +87,8 @@ func (f *farm) measure(ctx context.Context, c cell, round int) (sample, error) {
 	n := time.Duration(max(o.Answered, 1))
 	return sample{
 		cell: c, Round: round, outcome: o, Rate: float64(o.Measured) / l.Duration.Seconds(),
-		LoadCPU: o.CPU / n, TargetCPU: (targetAfter - targetCPU) / n,
-		BackendCPU: (backendAfter - backendCPU) / n, PostgresCPU: (postgresAfter - postgresCPU) / n,
+		LoadCPU: o.CPU / n, TargetCPU: used.target / n, BackendCPU: used.backend / n, PostgresCPU: used.postgres / n,
+		Foreign: max(0, float64(used.machine-used.target-used.backend-used.postgres-o.CPU)/float64(elapsed)/float64(runtime.NumCPU())),
 	}, nil
 }
 
@@ -130,11 +137,16 @@ func (f *farm) count(ctx context.Context) (int, error) {
 	return strconv.Atoi(string(b))
 }
 
-func (f *farm) cpu(t *running) (target, backend, postgres time.Duration) {
+func (f *farm) usage(t *running) usage {
+	u := usage{target: treeCPU(t.cmd.Process.Pid), backend: treeCPU(f.backend.cmd.Process.Pid), machine: machineCPU()}
 	if f.postgres != nil {
-		postgres = treeCPU(f.postgres.cmd.Process.Pid)
+		u.postgres = treeCPU(f.postgres.cmd.Process.Pid)
 	}
-	return treeCPU(t.cmd.Process.Pid), treeCPU(f.backend.cmd.Process.Pid), postgres
+	return u
+}
+
+func (u usage) since(start usage) usage {
+	return usage{u.target - start.target, u.backend - start.backend, u.postgres - start.postgres, u.machine - start.machine}
 }
 
 // fetchProfile begins to take a CPU profile of a gateway that offers one, and returns a function that

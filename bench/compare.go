@@ -42,7 +42,7 @@ func compare(ctx context.Context, o options) error {
 			r.Samples = append(r.Samples, s)
 		}
 	}
-	r.Rows = summarise(cells, r.Samples)
+	r.Rows, r.Others = summarise(cells, r.Samples), others(r.Samples)
 	if o.json != "" {
 		if err := r.writeJSON(o.json); err != nil {
 			return err

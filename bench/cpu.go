@@ -66,3 +66,34 @@ func treeCPU(pid int) time.Duration {
 	}
 	return sum
 }
+
+// parseBusy returns the processor time that everything on the machine has used, from the first line of
+// /proc/stat (proc(5)): user, nice, system and stolen time. Interrupts are left out, because processes
+// are not charged for them either.
+func parseBusy(b []byte) (time.Duration, error) {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	f := bytes.Fields(line)
+	if len(f) < 9 || string(f[0]) != "cpu" {
+		return 0, fmt.Errorf("unexpected format of stat: %.80q", line)
+	}
+	var sum int
+	for _, field := range [...]int{1, 2, 3, 8} {
+		n, err := strconv.Atoi(string(f[field]))
+		if err != nil {
+			return 0, fmt.Errorf("unexpected format of stat: %w", err)
+		}
+		sum += n
+	}
+	return time.Duration(sum) * tick, nil
+}
+
+// machineCPU returns the processor time that the whole machine has used so far; 0 where there is no
+// /proc.
+func machineCPU() time.Duration {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	busy, _ := parseBusy(b)
+	return busy
+}

@@ -58,7 +58,7 @@ func TestLoadCountsWhatTheBackendExecuted(t *testing.T) {
 func TestLoadFailsOnAWrongAnswer(t *testing.T) {
 	addr := startBackend(t, new(backend))
 	for _, e := range []expectation{{Status: 200}, {Status: 201, State: "executed"}, {Status: 201, Replayed: "true"}} {
-		l := load{Address: addr, Workload: fresh, Connections: 4, Duration: time.Minute, Expect: e}
+		l := load{Address: addr, Workload: fresh, Connections: 4, Duration: time.Second, Expect: e}
 		if _, err := l.run(t.Context()); err == nil {
 			t.Errorf("expected %+v, and the run passed", e)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -15,6 +16,25 @@ func TestParseStat(t *testing.T) {
 		if _, err := parseStat([]byte(bad)); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
+	}
+}
+
+func TestParseBusy(t *testing.T) {
+	got, err := parseBusy([]byte("cpu  100 20 30 999 888 7 6 5 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"))
+	if want := 1550 * time.Millisecond; err != nil || got != want {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+	for _, bad := range []string{"", "cpu 1 2 3", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 x 4 5 6 7 8"} {
+		if _, err := parseBusy([]byte(bad)); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestOwnEnvironment(t *testing.T) {
+	got := ownEnvironment([]string{"HOME=/x", "ONCEWAY_STORE=elsewhere", "OTEL_TRACES_EXPORTER=otlp", "PATH=/bin"})
+	if !slices.Equal(got, []string{"HOME=/x", "PATH=/bin"}) {
+		t.Errorf("%v", got)
 	}
 }
 

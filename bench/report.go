@@ -21,6 +21,7 @@ type report struct {
 	Peer     string    `json:"peer,omitempty"` // how the middleware's pool was chosen
 	Gateway  string    `json:"gateway,omitempty"`
 	Method   string    `json:"method"`
+	Others   string    `json:"others"`
 	Rows     []row     `json:"rows"`
 	Samples  []sample  `json:"samples"`
 }
@@ -85,7 +86,7 @@ func (r *report) print(w io.Writer) error {
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, line := range [][2]string{
 		{"date", r.Date.UTC().Format(time.RFC3339)}, {"machine", r.Machine}, {"storage", r.Storage},
-		{"postgres", r.Postgres}, {"middleware", r.Peer}, {"onceway", r.Gateway}, {"method", r.Method},
+		{"postgres", r.Postgres}, {"middleware", r.Peer}, {"onceway", r.Gateway}, {"method", r.Method}, {"others", r.Others},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(w, "%-11s %s\n", line[0], line[1])
@@ -97,7 +98,7 @@ func (r *report) print(w io.Writer) error {
 			fmt.Fprintf(t, "\n%s\nconns\ttarget\treq/s\tp50 ms\tp99 ms\t× proxy\t× middleware\tCPU µs: load\ttarget\tbackend\tpostgres\t  goal\n",
 				workloadNames[row.Workload])
 		} else if row.Connections != last.Connections {
-			fmt.Fprintln(t, strings.Repeat("\t", 10))
+			fmt.Fprintln(t, strings.Repeat("\t", 11))
 		}
 		last = row.cell
 		fmt.Fprintf(t, "%d\t%s\t%.0f (%.0f–%.0f)\t%.2f\t%.2f\t%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t  %s\n",
@@ -112,6 +113,21 @@ func (r *report) print(w io.Writer) error {
 		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
 	}
 	return nil
+}
+
+// others says how much of the machine went to processes that are no part of the measurement. Above five
+// per cent the figures are those of somebody else's work, too.
+func others(samples []sample) string {
+	shares := make([]float64, len(samples))
+	for i, s := range samples {
+		shares[i] = 100 * s.Foreign
+	}
+	share := spreadOf(shares)
+	text := fmt.Sprintf("other processes took %.0f %% of the cores' time (median of cells; at most %.0f %%)", share.Median, share.Max)
+	if share.Median > 5 {
+		text += ": TOO BUSY, do not quote these figures"
+	}
+	return text
 }
 
 // times writes a ratio and its spread over rounds.

@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // target names one of the proxies that are compared.
@@ -140,10 +142,14 @@ func (s *starter) onceway(ctx context.Context, t target, store string) (*running
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	if out, err := exec.CommandContext(ctx, s.gateway, "migrate", "up", "--config", config).CombinedOutput(); err != nil {
+	migrate := exec.CommandContext(ctx, s.gateway, "migrate", "up", "--config", config)
+	serve := exec.Command(s.gateway, "serve", "--config", config)
+	migrate.Env = ownEnvironment(os.Environ())
+	serve.Env = migrate.Env
+	if out, err := migrate.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("onceway migrate up: %w\n%s", err, out)
 	}
-	p, err := startProcess(s.dir, "onceway-"+string(t), exec.Command(s.gateway, "serve", "--config", config))
+	p, err := startProcess(s.dir, "onceway-"+string(t), serve)
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +159,13 @@ func (s *starter) onceway(ctx context.Context, t target, store string) (*running
 		return nil, err
 	}
 	return r, nil
+}
+
+// ownEnvironment returns environ without the variables that would configure a gateway behind our back.
+func ownEnvironment(environ []string) []string {
+	return slices.DeleteFunc(environ, func(s string) bool {
+		return strings.HasPrefix(s, "ONCEWAY_") || strings.HasPrefix(s, "OTEL_")
+	})
 }
 
 // buildGateway compiles the gateway that stands in this module.
