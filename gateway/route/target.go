@@ -63,7 +63,7 @@ func (a Ambiguity) String() string {
 // In path and query, percent-encoded unreserved octets are decoded, other escapes get upper-case hex,
 // and bytes that a URI cannot contain are percent-encoded; nothing else changes, so that reserved
 // characters keep their difference from their encoded form. Segments are never collapsed. An invalid
-// escape is an error; only in the query of a safe method it leaves the whole query as it is.
+// escape is an error; only in the query of a safe method it leaves all escapes as they are.
 //
 // On a method that is not safe (RFC 9110, section 9.2.1), empty segments, dot segments, encoded
 // slashes, backslashes and NUL in the path are an *AmbiguousError, encoded or not, unless raw. A
@@ -93,6 +93,8 @@ func ParseTarget(method, requestURI string, raw bool) (Target, error) {
 		query = normal
 	case !IsSafe(method):
 		return Target{}, err
+	default:
+		query = escapeBytes(query)
 	}
 	t := Target{Path: path, RawQuery: query, Query: hasQuery}
 	if !raw {
@@ -219,6 +221,19 @@ func normalise(s, part string) (string, error) {
 		}
 	}
 	return string(b), nil
+}
+
+// escapeBytes only encodes the bytes that a URI cannot contain.
+func escapeBytes(s string) string {
+	b := make([]byte, 0, len(s))
+	for i := range len(s) {
+		if c := s[i]; c == '%' || isURI(c) {
+			b = append(b, c)
+		} else {
+			b = escape(b, c)
+		}
+	}
+	return string(b)
 }
 
 // isNormalEscape reports whether s begins with an escape in normal form.
