@@ -1,0 +1,96 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+var (
+	acquireLease     = statement("lease_acquire")
+	endFormerLeases  = statement("lease_end_former")
+	renewIfUnlapsed  = statement("lease_renew_if_unlapsed")
+	giveBackLease    = statement("lease_give_back")
+	noteLapsedClaims = statement("lease_note_lapsed_claims")
+)
+
+// Acquire implements [idempotency.LeaseStore]. It also ends the leases that the instance had.
+func (s *Store) Acquire(ctx context.Context, i idempotency.Instance, lease time.Duration) (idempotency.Owner, error) {
+	o := idempotency.Owner{Instance: i.ID}
+	s.mu.Lock()
+	least := s.epochs[i.ID] + 1
+	s.mu.Unlock()
+	var b pgx.Batch
+	b.Queue(endFormerLeases, uuid(i.ID))
+	b.Queue(acquireLease, uuid(i.ID), least, micros(lease), micros(i.Longest), i.Host, i.Version).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&o.Epoch) })
+	if err := s.send(ctx, s.outcomes, &b); err != nil {
+		return idempotency.Owner{}, err
+	}
+	s.mu.Lock()
+	s.epochs[i.ID] = max(s.epochs[i.ID], o.Epoch)
+	s.mu.Unlock()
+	return o, nil
+}
+
+// Renew implements [idempotency.LeaseStore]. It refuses within the last sixth of a lease: a renewal
+// whose commit is slow must not revive what others have already seen lapse.
+func (s *Store) Renew(ctx context.Context, o idempotency.Owner, lease time.Duration) error {
+	var renewed int64
+	var b pgx.Batch
+	b.Queue(renewIfUnlapsed, uuid(o.Instance), o.Epoch, micros(lease)).Exec(countInto(&renewed))
+	if err := s.send(ctx, s.outcomes, &b); err != nil {
+		return err
+	}
+	if renewed == 0 {
+		return idempotency.ErrLeaseLost
+	}
+	return nil
+}
+
+// GiveBack implements [idempotency.LeaseStore].
+func (s *Store) GiveBack(ctx context.Context, o idempotency.Owner) error {
+	var b pgx.Batch
+	b.Queue(giveBackLease, uuid(o.Instance), o.Epoch)
+	return s.send(ctx, s.outcomes, &b)
+}
+
+// noteLateClaims tells the sweep of owners whose claims came after their lease: it may be done with
+// them. It changes no answer, so nothing is lost if it fails: the walk for overdue records comes by.
+func (s *Store) noteLateClaims(ctx context.Context, cs []idempotency.Claim, results []idempotency.Result) {
+	if len(cs) == 0 {
+		return
+	}
+	late := map[idempotency.Owner]struct{}{}
+	attempts := make(map[idempotency.AttemptID]struct{}, len(cs))
+	for i := range cs {
+		attempts[cs[i].Attempt.ID] = struct{}{}
+	}
+	for i := range results {
+		r := &results[i].Record
+		if _, ours := attempts[r.Attempt.ID]; ours && r.State == idempotency.Unknown && r.Cause == idempotency.CauseOwnerGone && r.Settled.IsZero() {
+			late[r.Attempt.Owner] = struct{}{}
+		}
+	}
+	for o := range late {
+		var b pgx.Batch
+		b.Queue(noteLapsedClaims, uuid(o.Instance), o.Epoch)
+		_ = s.send(ctx, s.outcomes, &b)
+	}
+}
+
+// send runs a batch that reads no records: one round trip, one transaction, bounded like Apply.
+func (s *Store) send(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return clean(err)
+	}
+	defer conn.Release()
+	return clean(conn.SendBatch(ctx, b).Close())
+}

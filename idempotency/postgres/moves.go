@@ -1,0 +1,223 @@
+package postgres
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// moves is a batch sorted by kind, with what its statements need to know together.
+type moves struct {
+	claims       []idempotency.Claim
+	completes    []idempotency.Complete
+	releases     []idempotency.Release
+	doubts       []idempotency.Doubt
+	resolves     []idempotency.Resolve
+	cancels      []idempotency.Cancel
+	acknowledges []idempotency.OperationID
+	imports      []idempotency.Import
+
+	ids    []idempotency.OperationID                         // of all, in the order of the batch
+	lock   []idempotency.OperationID                         // of those that may change a row which exists
+	always []idempotency.OperationID                         // of these, those that may change it in whatever state
+	hand   map[idempotency.OperationID]*idempotency.Response // answers that the batch brings along
+}
+
+// sorted returns the moves of a batch, or false if two are about one operation.
+func sorted(ts []idempotency.Transition) (m moves, ok bool) {
+	seen := make(map[idempotency.OperationID]struct{}, len(ts))
+	m.ids = make([]idempotency.OperationID, len(ts))
+	m.hand = make(map[idempotency.OperationID]*idempotency.Response)
+	for i, t := range ts {
+		id := t.Target()
+		if _, again := seen[id]; again {
+			return m, false
+		}
+		seen[id] = struct{}{}
+		m.ids[i] = id
+		always := true
+		switch t := t.(type) {
+		case idempotency.Claim:
+			m.claims = append(m.claims, t)
+			always = t.Resend
+		case idempotency.Complete:
+			m.completes = append(m.completes, t)
+			m.hold(id, t.Response)
+		case idempotency.Release:
+			m.releases = append(m.releases, t)
+		case idempotency.Doubt:
+			m.doubts = append(m.doubts, t)
+		case idempotency.Resolve:
+			m.resolves = append(m.resolves, t)
+			if t.Verdict == idempotency.VerdictExecuted {
+				m.hold(id, t.Response)
+			}
+		case idempotency.Cancel:
+			m.cancels = append(m.cancels, t)
+			always = false
+		case idempotency.Acknowledge:
+			m.acknowledges = append(m.acknowledges, t.Operation)
+		case idempotency.Import:
+			m.imports = append(m.imports, t)
+			m.hold(id, t.Response)
+			continue
+		}
+		m.lock = append(m.lock, id)
+		if always {
+			m.always = append(m.always, id)
+		}
+	}
+	return m, true
+}
+
+func (m *moves) hold(id idempotency.OperationID, r *idempotency.Response) {
+	if r != nil && r.Replayable {
+		m.hand[id] = r
+	}
+}
+
+// inHand lists the operations of m.hand.
+func (m *moves) inHand() []idempotency.OperationID {
+	ids := make([]idempotency.OperationID, 0, len(m.hand))
+	for _, id := range m.ids {
+		if m.hand[id] != nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// outcomesOnly says whether the batch belongs to the reserved connections.
+func (m *moves) outcomesOnly() bool {
+	return len(m.claims)+len(m.cancels)+len(m.acknowledges)+len(m.imports) == 0
+}
+
+// queue appends the statements of the kinds that the batch has.
+func (m *moves) queue(b *pgx.Batch, lease time.Duration) {
+	if len(m.lock) > 0 {
+		b.Queue(lockRows, uuids(m.lock), uuids(m.always))
+	}
+	if len(m.claims) > 0 {
+		c := claimColumns(m.claims, func(c *idempotency.Claim) *idempotency.Claim { return c })
+		b.Queue(claimIfUnseen, c.all()...)
+		b.Queue(claimIfNotExecutedOrResend, c.id, c.attempt, c.owner, c.epoch, c.fingerprintVersion, c.fingerprint,
+			c.method, c.target, c.budget, c.resend, c.keyDate, c.keepKey, c.trace, micros(lease))
+	}
+	for part := range parts(m.completes, func(t idempotency.Complete) *idempotency.Response { return t.Response }) {
+		queueCompletes(b, part, lease)
+	}
+	if ts := m.releases; len(ts) > 0 {
+		b.Queue(releaseIfOwn,
+			column(ts, func(t *idempotency.Release) pgtype.UUID { return uuid(t.Attempt.Operation) }),
+			column(ts, func(t *idempotency.Release) pgtype.UUID { return uuid(t.Attempt.ID) }),
+			column(ts, func(t *idempotency.Release) int32 { return int32(t.Attempt.N) }),
+			column(ts, func(t *idempotency.Release) string { return string(t.Cause) }),
+			column(ts, func(t *idempotency.Release) int64 { return micros(t.Retention.Key) }),
+			micros(lease))
+	}
+	if ts := m.doubts; len(ts) > 0 {
+		b.Queue(doubtIfOwnExecuting,
+			column(ts, func(t *idempotency.Doubt) pgtype.UUID { return uuid(t.Attempt.Operation) }),
+			column(ts, func(t *idempotency.Doubt) pgtype.UUID { return uuid(t.Attempt.ID) }),
+			column(ts, func(t *idempotency.Doubt) string { return string(t.Cause) }),
+			column(ts, func(t *idempotency.Doubt) int64 { return micros(t.Retention.Key) }))
+	}
+	for part := range parts(m.resolves, func(t idempotency.Resolve) *idempotency.Response { return t.Response }) {
+		queueResolves(b, part, lease)
+	}
+	if ts := m.cancels; len(ts) > 0 {
+		id := column(ts, func(t *idempotency.Cancel) pgtype.UUID { return uuid(t.Operation.ID()) })
+		keyDate := column(ts, func(t *idempotency.Cancel) *time.Time { return instant(t.KeyDate) })
+		keepKey := column(ts, func(t *idempotency.Cancel) int64 { return micros(t.Retention.Key) })
+		b.Queue(cancelIfUnseen, id,
+			column(ts, func(t *idempotency.Cancel) string { return string(t.Operation.Caller) }),
+			column(ts, func(t *idempotency.Cancel) string { return string(t.Operation.Key) }),
+			keyDate, keepKey)
+		b.Queue(cancelIfNotExecuted, id, keyDate, keepKey)
+	}
+	if len(m.acknowledges) > 0 {
+		b.Queue(acknowledgeIfCompleted, uuids(m.acknowledges))
+	}
+	for part := range parts(m.imports, func(t idempotency.Import) *idempotency.Response { return t.Response }) {
+		queueImports(b, part)
+	}
+}
+
+func queueCompletes(b *pgx.Batch, ts []idempotency.Complete, lease time.Duration) {
+	r := responseColumns(ts, func(t *idempotency.Complete) *idempotency.Response { return t.Response })
+	b.Queue(completeIfOwnOrEarlier,
+		column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.Operation) }),
+		column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.ID) }),
+		column(ts, func(t *idempotency.Complete) int32 { return int32(t.Attempt.N) }),
+		column(ts, func(t *idempotency.Complete) int64 { return micros(t.Retention.Response) }),
+		column(ts, func(t *idempotency.Complete) int64 { return micros(t.Retention.Key) }),
+		r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal, micros(lease))
+}
+
+func queueResolves(b *pgx.Batch, ts []idempotency.Resolve, lease time.Duration) {
+	r := responseColumns(ts, func(t *idempotency.Resolve) *idempotency.Response {
+		if t.Verdict != idempotency.VerdictExecuted {
+			return nil
+		}
+		return t.Response
+	})
+	b.Queue(resolveIfUnknown,
+		column(ts, func(t *idempotency.Resolve) pgtype.UUID { return uuid(t.Operation) }),
+		column(ts, func(t *idempotency.Resolve) int32 { return int32(t.N) }),
+		column(ts, func(t *idempotency.Resolve) bool { return t.Verdict == idempotency.VerdictExecuted }),
+		column(ts, func(t *idempotency.Resolve) string { return t.By }),
+		column(ts, func(t *idempotency.Resolve) string { return t.Evidence }),
+		column(ts, func(t *idempotency.Resolve) int64 { return micros(t.Retention.Response) }),
+		column(ts, func(t *idempotency.Resolve) int64 { return micros(t.Retention.Key) }),
+		r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal, micros(lease))
+}
+
+func queueImports(b *pgx.Batch, ts []idempotency.Import) {
+	c := claimColumns(ts, func(t *idempotency.Import) *idempotency.Claim { return &t.Claim })
+	r := responseColumns(ts, func(t *idempotency.Import) *idempotency.Response { return t.Response })
+	b.Queue(importIfUnseen, append(c.all(),
+		column(ts, func(t *idempotency.Import) int64 { return micros(t.Claim.Retention.Response) }),
+		column(ts, func(t *idempotency.Import) int32 { return int32(t.Claim.Attempt.N) }),
+		column(ts, func(t *idempotency.Import) string { return t.Evidence }),
+		r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal)...)
+}
+
+// claims are the columns of new attempts.
+type claims struct {
+	id, attempt, owner          []pgtype.UUID
+	caller, key, method, target []string
+	epoch, budget, keepKey      []int64
+	fingerprintVersion          []int16
+	fingerprint, trace          [][]byte
+	resend                      []bool
+	keyDate                     []*time.Time
+}
+
+func claimColumns[T any](rows []T, claim func(*T) *idempotency.Claim) claims {
+	return claims{
+		id:      column(rows, func(t *T) pgtype.UUID { return uuid(claim(t).Attempt.Operation) }),
+		attempt: column(rows, func(t *T) pgtype.UUID { return uuid(claim(t).Attempt.ID) }),
+		owner:   column(rows, func(t *T) pgtype.UUID { return uuid(claim(t).Attempt.Owner.Instance) }),
+		caller:  column(rows, func(t *T) string { return string(claim(t).Operation.Caller) }),
+		key:     column(rows, func(t *T) string { return string(claim(t).Operation.Key) }),
+		method:  column(rows, func(t *T) string { return claim(t).Method }),
+		target:  column(rows, func(t *T) string { return claim(t).TargetURI }),
+		epoch:   column(rows, func(t *T) int64 { return claim(t).Attempt.Owner.Epoch }),
+		budget:  column(rows, func(t *T) int64 { return micros(claim(t).Budget) }),
+		keepKey: column(rows, func(t *T) int64 { return micros(claim(t).Retention.Key) }),
+
+		fingerprintVersion: column(rows, func(t *T) int16 { return int16(claim(t).Fingerprint.Version) }),
+		fingerprint:        column(rows, func(t *T) []byte { return claim(t).Fingerprint.Sum[:] }),
+		trace:              column(rows, func(t *T) []byte { return traceBytes(claim(t).Trace) }),
+		resend:             column(rows, func(t *T) bool { return claim(t).Resend }),
+		keyDate:            column(rows, func(t *T) *time.Time { return instant(claim(t).KeyDate) }),
+	}
+}
+
+func (c claims) all() []any {
+	return []any{c.id, c.caller, c.key, c.attempt, c.owner, c.epoch, c.fingerprintVersion, c.fingerprint,
+		c.method, c.target, c.budget, c.resend, c.keyDate, c.keepKey, c.trace}
+}

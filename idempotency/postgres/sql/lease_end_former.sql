@@ -1,0 +1,3 @@
+UPDATE instances i
+SET lease_until = clock_timestamp()
+WHERE i.id = $1::uuid AND i.lease_until > clock_timestamp()

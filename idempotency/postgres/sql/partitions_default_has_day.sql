@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM payloads_default p WHERE p.day = $1::date)

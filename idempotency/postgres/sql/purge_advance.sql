@@ -1,0 +1,1 @@
+UPDATE walks SET claimed_at = $1::timestamptz WHERE name = 'purge'

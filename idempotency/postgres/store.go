@@ -1,0 +1,173 @@
+// Package postgres keeps records in PostgreSQL 15 or later, by pgx.
+//
+// It promises what [idempotency.Store] asks for, for as long as the server keeps what it has committed:
+// synchronous_commit is never below on, a commit that a synchronous standby has not confirmed counts
+// as unknown, and servers that are read-only are refused. A batch is one round trip and one
+// transaction, at READ COMMITTED, without session state: a pooler in transaction mode may stand in
+// between (with default_query_exec_mode=exec in the DSN, if it does not track prepared statements).
+//
+// Its clock is the server's. One instant, the start of the transaction, holds for a whole batch, also
+// if the batch then waits for a lock (at most 250 ms). So an instant may lie a little back when it is
+// written; nothing depends on the order of two instants, and whatever has lapsed by then has lapsed.
+//
+// It knows nothing of telemetry; a pgx tracer can be injected. Its errors contain neither keys nor
+// bodies nor passwords.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// Options of a store.
+type Options struct {
+	// StoreTimeout bounds every call, besides its context. Default 5 s.
+	StoreTimeout time.Duration
+	// Lease is how long a silent owner keeps its executing records. Default 15 s.
+	Lease time.Duration
+	// Retention tells Purge which days' storage to prepare and how old a record must be to be looked
+	// at. Default: bodies 24 h, records 720 h.
+	Retention idempotency.Retention
+	// Tracer sees every query. It must not keep arguments, which contain keys and bodies. May be nil.
+	Tracer pgx.QueryTracer
+}
+
+// Store is a PostgreSQL store. It is safe for concurrent use.
+type Store struct {
+	claims   *pgxpool.Pool // claims and reads
+	outcomes *pgxpool.Pool // outcomes and leases: they never wait for a connection behind claims
+	timeout  time.Duration
+	lease    time.Duration
+	keep     idempotency.Retention
+
+	mu     sync.Mutex
+	epochs map[[16]byte]int64 // the greatest that each instance of this process had; rows are purged
+}
+
+var (
+	_ idempotency.Store          = (*Store)(nil)
+	_ idempotency.LeaseStore     = (*Store)(nil)
+	_ idempotency.RetentionStore = (*Store)(nil)
+	_ idempotency.CensusStore    = (*Store)(nil)
+)
+
+// defaultConns is used when the DSN has no pool_max_conns.
+const defaultConns = 16
+
+// Open connects to the server of a DSN (a URL or key=value pairs). pool_max_conns in it bounds all
+// connections together, of which a quarter, at least two, is reserved for outcomes and leases. The
+// schema is not checked here.
+func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
+	if o.StoreTimeout <= 0 {
+		o.StoreTimeout = 5 * time.Second
+	}
+	if o.Lease <= 0 {
+		o.Lease = 15 * time.Second
+	}
+	if o.Retention.Response <= 0 {
+		o.Retention.Response = 24 * time.Hour
+	}
+	if o.Retention.Key <= 0 {
+		o.Retention.Key = 720 * time.Hour
+	}
+	config, err := parse(dsn, o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{timeout: o.StoreTimeout, lease: o.Lease, keep: o.Retention, epochs: map[[16]byte]int64{}}
+	reserved := max(2, config.MaxConns/4)
+	config.MaxConns = max(2, config.MaxConns-reserved)
+	if s.claims, err = open(ctx, config, s.timeout); err != nil {
+		return nil, err
+	}
+	config = config.Copy()
+	config.MaxConns = reserved
+	config.MinConns = min(config.MinConns, reserved)
+	config.MinIdleConns = min(config.MinIdleConns, reserved)
+	if s.outcomes, err = open(ctx, config, s.timeout); err != nil {
+		s.claims.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close waits for running calls and closes all connections.
+func (s *Store) Close() {
+	s.claims.Close()
+	s.outcomes.Close()
+}
+
+func parse(dsn string, o Options) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		// The driver's error quotes the DSN, and cannot always tell where its password is.
+		return nil, errors.New("the Postgres DSN cannot be parsed; " +
+			"it must look like postgres://user:password@host:5432/database?sslmode=require or host=… user=… dbname=…")
+	}
+	c := config.ConnConfig
+	c.Tracer = o.Tracer
+	c.OnNotice = noteUnreplicated
+	c.OnPgError = keepConnection
+	c.ValidateConnect = refuseReadOnly
+	c.ConnectTimeout = min(c.ConnectTimeout, o.StoreTimeout)
+	if c.ConnectTimeout <= 0 {
+		c.ConnectTimeout = o.StoreTimeout
+	}
+	if !strings.Contains(dsn, "pool_max_conns") {
+		config.MaxConns = defaultConns
+	}
+	config.PingTimeout = min(time.Second, o.StoreTimeout)
+	return config, nil
+}
+
+func open(ctx context.Context, config *pgxpool.Config, timeout time.Duration) (*pgxpool.Pool, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err == nil {
+		if err = pool.Ping(ctx); err == nil {
+			return pool, nil
+		}
+		pool.Close()
+	}
+	var readOnly *readOnlyError
+	if errors.As(err, &readOnly) {
+		return nil, readOnly
+	}
+	return nil, fmt.Errorf("connecting to Postgres: %w", clean(err))
+}
+
+// readOnlyError says that a server takes no writes.
+type readOnlyError struct{ why string }
+
+func (e *readOnlyError) Error() string {
+	return "the Postgres server is read-only: " + e.why + "; Onceway needs the primary"
+}
+
+// refuseReadOnly keeps every connection off replicas, also after a failover. (With several hosts in
+// the DSN the next one is tried.)
+func refuseReadOnly(ctx context.Context, c *pgconn.PgConn) error {
+	const query = `SELECT CASE WHEN pg_is_in_recovery() THEN 'it is a replica'
+		WHEN current_setting('default_transaction_read_only') = 'on' THEN 'default_transaction_read_only is on' ELSE '' END`
+	result := c.ExecParams(ctx, query, nil, nil, nil, nil).Read()
+	if result.Err != nil {
+		return result.Err
+	}
+	if len(result.Rows) != 1 || len(result.Rows[0]) != 1 {
+		return errors.New("no answer to the question whether the server is read-only")
+	}
+	if why := string(result.Rows[0][0]); why != "" {
+		return &readOnlyError{why}
+	}
+	return nil
+}
