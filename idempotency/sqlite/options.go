@@ -1,0 +1,26 @@
+package sqlite
+
+import "time"
+
+// Options of a store. The zero value is usable.
+type Options struct {
+	// Lease is how long an executing record outlives its deadline before it is in doubt. Default 10 s.
+	Lease time.Duration
+	// Clock tells the time of claims, deadlines and expiry. Default time.Now.
+	Clock func() time.Time
+	// Readers is the number of connections that Find uses. Default 4.
+	Readers int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Lease <= 0 {
+		o.Lease = 10 * time.Second
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Readers <= 0 {
+		o.Readers = 4
+	}
+	return o
+}

@@ -1,0 +1,93 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"time"
+)
+
+// grace is how much longer bodies stay on the disk than they are shown, so that a clock that is set
+// back by less does not ask for one that is gone and take its absence for damage.
+const grace = 2 * time.Hour
+
+// Purge implements [idempotency.RetentionStore].
+func (s *Store) Purge(ctx context.Context, limit int) (int, error) {
+	if err := s.purgeBodies(ctx, limit); err != nil {
+		return 0, err
+	}
+	total := 0
+	for total < limit {
+		want := min(portion, limit-total)
+		n := 0
+		err := s.transact(ctx, func(c *conn, now time.Time) (err error) {
+			n, err = c.purgeRecords(now, want)
+			return err
+		})
+		if err != nil {
+			return total, err
+		}
+		total += n
+		if n < want {
+			break
+		}
+	}
+	return total, nil
+}
+
+// purgeBodies removes few at a time, because a body may be a mebibyte long.
+func (s *Store) purgeBodies(ctx context.Context, limit int) error {
+	for limit > 0 {
+		want := int64(min(portion/8, limit))
+		var n int64
+		err := s.transact(ctx, func(c *conn, now time.Time) (err error) {
+			n, err = c.exec("delete_expired_payloads", now.Add(-grace).UnixMicro(), want)
+			return err
+		})
+		if err != nil || n < want {
+			return err
+		}
+		limit -= int(n)
+	}
+	return nil
+}
+
+// purgeRecords removes records and all that belongs to them.
+func (c *conn) purgeRecords(now time.Time, limit int) (int, error) {
+	type expired struct {
+		seq int64
+		id  []byte
+	}
+	var all []expired
+	err := c.query("expired_requests", func(v []driver.Value) error {
+		d := decoder{values: v}
+		all = append(all, expired{d.integer(), d.blob()})
+		return d.err
+	}, now.UnixMicro(), int64(limit))
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range all {
+		if _, err := c.exec("delete_payload", e.seq); err != nil {
+			return 0, err
+		}
+		if _, err := c.exec("delete_evidence", e.id); err != nil {
+			return 0, err
+		}
+		if _, err := c.exec("delete_request", e.seq); err != nil {
+			return 0, err
+		}
+	}
+	return len(all), nil
+}
+
+// InDoubt implements [idempotency.CensusStore].
+func (s *Store) InDoubt(ctx context.Context) (count int64, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.query("in_doubt", func(v []driver.Value) error {
+			d := decoder{values: v}
+			count = d.integer()
+			return d.err
+		})
+	})
+	return count, err
+}

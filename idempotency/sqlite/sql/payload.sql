@@ -1,0 +1,1 @@
+SELECT fields, body, seal FROM payloads WHERE seq = ?1

@@ -1,0 +1,4 @@
+DROP TABLE holder;
+DROP TABLE evidence;
+DROP TABLE payloads;
+DROP TABLE requests;
