@@ -6,18 +6,24 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-var errUnsolicited = errors.New("data arrived that nobody had asked for")
+var (
+	errUnsolicited = errors.New("data arrived that nobody had asked for")
+	errDead        = errors.New("the kept-alive connection had ended, or something had arrived on it")
+)
 
 // link is an HTTP/1.1 connection as net/http sees it: the socket, or TLS over it. It carries one
 // request at a time.
 //
-// net/http reads ahead. So that what a backend sends after one response can never be taken for the
-// next one, a link goes back to its target only when net/http has begun to wait for bytes with nothing
-// left in its buffer, and it refuses bytes that arrive before any of the request has been written.
+// net/http reads ahead. So that what a backend sends after one response is not taken for the next one,
+// a link goes back to its target only when net/http has begun to wait for bytes with nothing left in
+// its buffer; before the first byte of another request it asks the kernel whether anything has come,
+// the connection's end included; and it refuses bytes that come before that. What remains are the few
+// instructions between that look and the write: HTTP/1.1 has no remedy for them.
 type link struct {
 	net.Conn
 	sock   *socket // its lock guards armed, reading and returning as well
@@ -29,7 +35,9 @@ type link struct {
 	reading   bool // net/http waits for bytes
 	returning bool // the exchange is over; the link goes back when net/http waits for bytes
 
-	idleSince time.Time // guarded by the target
+	check     atomic.Bool // the next write is the first of a request on a kept-alive connection
+	used      bool        // whoever has the link has these two
+	idleSince time.Time
 }
 
 func newLink(top net.Conn, sock *socket, t *target) *link {
@@ -64,17 +72,29 @@ func (l *link) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func (l *link) Write(p []byte) (int, error) {
+	if l.check.Load() {
+		if !l.probe.quiet() {
+			return 0, errDead
+		}
+		l.check.Store(false)
+	}
+	return l.Conn.Write(p)
+}
+
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // ReadFrom spares net/http a buffer for each longer request.
 func (l *link) ReadFrom(r io.Reader) (int64, error) {
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
-	return io.CopyBuffer(struct{ io.Writer }{l.Conn}, r, buf[:])
+	return io.CopyBuffer(struct{ io.Writer }{l}, r, buf[:])
 }
 
 // arm gives the link to a request: from here its bytes count.
 func (l *link) arm() {
+	l.check.Store(l.used)
+	l.used = true
 	l.sock.mu.Lock()
 	l.armed, l.sock.mark = true, l.sock.written
 	l.sock.mu.Unlock()
@@ -97,7 +117,3 @@ func (l *link) seal() (wrote bool) {
 	l.client.Close()
 	return wrote
 }
-
-// fit reports whether an idle link may get another request: nothing has arrived on it, not even its
-// end, and net/http thinks so too. It reserves the client connection.
-func (l *link) fit() bool { return l.probe.quiet() && l.client.Reserve() == nil }

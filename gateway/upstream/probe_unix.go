@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// prober looks at a socket without reading from it. net/http notices a closed connection only after
-// its goroutine ran; the kernel knows at once.
+// prober looks at a socket without reading from it. net/http notices what has come only when its
+// goroutine has run; the kernel knows at once.
 type prober struct {
 	raw   syscall.RawConn
 	look  func(fd uintptr) // made once, as is poll, so that a look allocates nothing

@@ -93,7 +93,7 @@ func (t *target) take() (conn, bool) {
 		t.idle[n-1] = nil
 		t.idle = t.idle[:n-1]
 		t.mu.Unlock()
-		if t.up.now().Sub(l.idleSince) < t.up.o.IdleTimeout && l.fit() {
+		if t.up.now().Sub(l.idleSince) < t.up.o.IdleTimeout && l.client.Reserve() == nil {
 			return conn{client: l.client, link: l, reused: true}, true
 		}
 		l.seal()

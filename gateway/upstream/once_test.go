@@ -1,0 +1,318 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// A fault is what a backend does to a request at its worst moment.
+type fault struct {
+	name   string
+	only2  bool // HTTP/2 has it
+	strike func(e *event)
+}
+
+func cutAt(m moment, rst bool, before func(e *event)) func(e *event) {
+	return func(e *event) {
+		if e.moment != m {
+			return
+		}
+		if before != nil {
+			before(e)
+		}
+		e.cut(rst)
+		e.stop = true
+	}
+}
+
+func resetStream(code http2.ErrCode, before func(e *event)) func(e *event) {
+	return func(e *event) {
+		if e.moment != executed {
+			return
+		}
+		if before != nil {
+			before(e)
+		}
+		a := e.answer.(answer2)
+		a.WriteRSTStream(a.stream, code)
+	}
+}
+
+func partial(e *event) { e.answer.partial("", "half") }
+
+// faults: after each of them the backend may have executed the request.
+func faults() []fault {
+	var all []fault
+	for _, end := range []string{"fin", "rst"} {
+		rst := end == "rst"
+		all = append(all,
+			fault{"after the head, " + end, false, cutAt(headRead, rst, nil)},
+			fault{"after execution, " + end, false, cutAt(executed, rst, nil)},
+			fault{"mid-answer, " + end, false, cutAt(executed, rst, partial)},
+		)
+	}
+	for _, code := range []http2.ErrCode{http2.ErrCodeRefusedStream, http2.ErrCodeCancel, http2.ErrCodeNo, http2.ErrCodeInternal, http2.ErrCodeEnhanceYourCalm} {
+		all = append(all, fault{"RST_STREAM " + code.String(), true, resetStream(code, nil)})
+	}
+	goAway := func(last uint32, code http2.ErrCode) func(e *event) {
+		return cutAt(executed, false, func(e *event) { e.answer.(answer2).WriteGoAway(last, code, nil) })
+	}
+	return append(all,
+		fault{"mid-answer, RST_STREAM", true, resetStream(http2.ErrCodeCancel, partial)},
+		fault{"GOAWAY that disowns it", true, goAway(0, http2.ErrCodeNo)},
+		fault{"GOAWAY with an error", true, goAway(0, http2.ErrCodeProtocol)},
+	)
+}
+
+// striking returns a backend that strikes request number n and answers all others.
+func striking(t *testing.T, protocol string, n int, f fault) *backend {
+	return newBackend(t, protocol, func(e *event) {
+		if e.n == n {
+			f.strike(e)
+		} else {
+			answering(e)
+		}
+	})
+}
+
+func eachFault(t *testing.T, run func(t *testing.T, protocol string, reused bool, body []byte, f fault)) {
+	for _, protocol := range protocols {
+		for _, reused := range []bool{false, true} {
+			for _, size := range []int{0, 3, 100_000} {
+				for _, f := range faults() {
+					if f.only2 && !strings.HasPrefix(protocol, "h2") {
+						continue
+					}
+					name := fmt.Sprintf("%s/reused=%v/body=%d/%s", protocol, reused, size, f.name)
+					t.Run(name, func(t *testing.T) { run(t, protocol, reused, make([]byte, size), f) })
+				}
+			}
+		}
+	}
+}
+
+// A request whose connection dies once the backend may have seen a byte is in doubt, and is never sent
+// again, over each protocol.
+func TestARequestIsExecutedOnce(t *testing.T) {
+	eachFault(t, func(t *testing.T, protocol string, reused bool, body []byte, f fault) {
+		n := 0
+		if reused {
+			n = 1
+		}
+		b := striking(t, protocol, n, f)
+		u := newUpstream(t, Options{}, b.URL())
+		if reused {
+			wantAnswer(t, send(t, u, post("first", body)), "done first")
+		}
+		wantUnknown(t, send(t, u, post("op", body)))
+		wantAnswer(t, send(t, u, post("next", body)), "done next")
+		if got := b.executed("op"); got > 1 {
+			t.Errorf("executed %d times", got)
+		}
+		if got := b.executed("next"); got != 1 {
+			t.Errorf("the next request was executed %d times", got)
+		}
+		if got := b.heads(); got != n+2 {
+			t.Errorf("%d requests arrived, want %d", got, n+2)
+		}
+	})
+}
+
+// The check above can fail: net/http's pooled transport, which this package must never be replaced by,
+// sends such requests again.
+func TestAPooledTransportExecutesTwice(t *testing.T) {
+	var tried, twice int
+	eachFault(t, func(t *testing.T, protocol string, reused bool, body []byte, f fault) {
+		if !reused || len(body) > 0 {
+			return
+		}
+		b := striking(t, protocol, 1, f)
+		u := newUpstream(t, Options{}, b.URL())
+		pooled := u.targets[0].pass
+		for _, op := range []string{"first", "op"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, strings.Replace(b.URL(), "h2c:", "http:", 1), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("X-Op", op)
+			r.Header.Set("Idempotency-Key", op)
+			if resp, err := pooled.RoundTrip(r); err == nil {
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		}
+		tried++
+		if b.executed("op") > 1 {
+			twice++
+		} else if f.name == "after execution, fin" && !strings.HasPrefix(protocol, "h2") || f.name == "RST_STREAM REFUSED_STREAM" || f.name == "GOAWAY that disowns it" {
+			t.Errorf("executed %d times: this fault no longer shows the trap", b.executed("op"))
+		}
+	})
+	t.Logf("the pooled transport executed twice in %d of %d cases", twice, tried)
+	if twice == 0 {
+		t.Error("the check cannot fail")
+	}
+}
+
+// A kept-alive connection that was closed while it was idle costs nothing: the request finds out before
+// its first byte, and moves.
+func TestADeadIdleConnectionIsReplaced(t *testing.T) {
+	for _, protocol := range protocols {
+		for _, rst := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/rst=%v", protocol, rst), func(t *testing.T) {
+				b := newBackend(t, protocol, answering)
+				u := newUpstream(t, Options{}, b.URL())
+				wantAnswer(t, send(t, u, post("first", nil)), "done first")
+				if !strings.HasPrefix(protocol, "h2") {
+					settle(u)
+				}
+				b.last().cut(rst)
+				out := send(t, u, post("op", nil))
+				if _, unknown := out.(Unknown); unknown && strings.HasPrefix(protocol, "h2") {
+					// net/http had not heard of it yet, and a stream may have been created.
+					wantAnswer(t, send(t, u, post("op", nil)), "done op")
+				} else {
+					wantAnswer(t, out, "done op")
+				}
+				if got := b.executed("op"); got != 1 {
+					t.Errorf("executed %d times", got)
+				}
+			})
+		}
+	}
+}
+
+// The connection dies after it was checked and before the first byte.
+func TestAConnectionThatDiesBeforeTheFirstByte(t *testing.T) {
+	for _, protocol := range []string{"http", "https1"} {
+		for _, rst := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/rst=%v", protocol, rst), func(t *testing.T) {
+				b := newBackend(t, protocol, answering)
+				w := &watcher{}
+				for i := range 20 {
+					u := newUpstream(t, Options{Observer: w}, b.URL())
+					op := fmt.Sprint("op", i)
+					wantAnswer(t, send(t, u, post("first", nil)), "done first")
+					settle(u)
+					r := post(op, []byte("body"))
+					asked := 0
+					r.Ready = func() error {
+						if asked++; asked == 1 {
+							b.last().cut(rst)
+						}
+						return nil
+					}
+					moves := w.moves()
+					switch out := send(t, u, r).(type) {
+					case Answered:
+						if b.executed(op) != 1 || w.moves() != moves+1 || asked != 2 {
+							t.Fatalf("answered: executed %d times, moved %d times, asked %d times", b.executed(op), w.moves()-moves, asked)
+						}
+					case Unknown: // the kernel took the bytes before it knew
+						if b.executed(op) != 0 || rst {
+							t.Fatalf("%s, executed %d times", describe(out), b.executed(op))
+						}
+					case NotSent:
+						t.Fatal(describe(out))
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestReadyIsAskedBeforeEachFirstByte(t *testing.T) {
+	refusal := fmt.Errorf("the lease is gone")
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			b := newBackend(t, protocol, answering)
+			u := newUpstream(t, Options{}, b.URL())
+			for range 3 {
+				r := post("op", []byte("body"))
+				r.Ready = func() error { return refusal }
+				out := send(t, u, r)
+				wantNotSent(t, out, CauseNotReady)
+				if out.(NotSent).Err != refusal {
+					t.Error("the reason is lost")
+				}
+			}
+			wantAnswer(t, send(t, u, post("next", nil)), "done next")
+			if got := b.executed("op"); got != 0 || b.heads() != 1 {
+				t.Errorf("executed %d times, %d requests arrived", got, b.arrived)
+			}
+		})
+	}
+}
+
+// A request that is refused after its connection died, and before it got another, was not sent.
+func TestNotReadyAfterAMove(t *testing.T) {
+	b := newBackend(t, "http", answering)
+	u := newUpstream(t, Options{}, b.URL())
+	wantAnswer(t, send(t, u, post("first", nil)), "done first")
+	settle(u)
+	r := post("op", nil)
+	asked := 0
+	r.Ready = func() error {
+		if asked++; asked == 1 {
+			b.last().cut(true)
+			return nil
+		}
+		return fmt.Errorf("no longer")
+	}
+	wantNotSent(t, send(t, u, r), CauseNotReady)
+	if got := b.executed("op"); got != 0 {
+		t.Errorf("executed %d times", got)
+	}
+}
+
+// The deadline passes while the backend works: doubt, and one execution.
+func TestDeadline(t *testing.T) {
+	for _, protocol := range protocols {
+		for _, size := range []int{0, 3} {
+			t.Run(fmt.Sprintf("%s/body=%d", protocol, size), func(t *testing.T) {
+				b := newBackend(t, protocol, func(e *event) {
+					if e.op != "op" {
+						answering(e)
+					}
+				})
+				u := newUpstream(t, Options{}, b.URL())
+				wantAnswer(t, send(t, u, post("first", nil)), "done first")
+				out := sendWithin(t, u, post("op", make([]byte, size)), 50*time.Millisecond)
+				wantUnknown(t, out, CauseTimeout)
+				if o := out.(Unknown); !o.Timeout || o.Phase != Waiting {
+					t.Errorf("timeout %v, phase %v", o.Timeout, o.Phase)
+				}
+				wantAnswer(t, send(t, u, post("next", nil)), "done next")
+				if got := b.executed("op"); got != 1 {
+					t.Errorf("executed %d times", got)
+				}
+			})
+		}
+	}
+}
+
+func TestCancelledIsNoTimeout(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			b := newBackend(t, protocol, func(e *event) {
+				if e.moment == executed {
+					cancel()
+				}
+			})
+			u := newUpstream(t, Options{}, b.URL())
+			out := u.Send(ctx, post("op", nil))
+			wantUnknown(t, out, CauseCancelled)
+			if out.(Unknown).Timeout {
+				t.Error("reported as a timeout")
+			}
+		})
+	}
+}
