@@ -1,0 +1,135 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Backend is a running ledger process, as the test sees it.
+type Backend struct {
+	dir     string
+	at      addresses
+	command *exec.Cmd
+	input   io.Closer
+}
+
+// Start starts a ledger process, which ends with the test.
+func Start(t testing.TB) *Backend {
+	t.Helper()
+	b := &Backend{dir: t.TempDir()}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.command = exec.Command(self)
+	b.command.Env = append(os.Environ(), dirVariable+"="+b.dir)
+	b.command.Stderr = os.Stderr
+	out, err := b.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.input, err = b.command.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		b.input.Close()
+		b.command.Wait()
+	})
+	if err := json.NewDecoder(out).Decode(&b.at); err != nil {
+		t.Fatalf("the ledger did not start: %v", err)
+	}
+	return b
+}
+
+// Address is host:port of HTTP/1.1 and h2c.
+func (b *Backend) Address() string { return b.at.Plain }
+
+// URL, H2C and TLS are targets as the configuration of a gateway names them.
+func (b *Backend) URL() string { return "http://" + b.at.Plain }
+func (b *Backend) H2C() string { return "h2c://" + b.at.Plain }
+func (b *Backend) TLS() string { return "https://" + b.at.TLS }
+
+// CA is the path of the certificate that clients of TLS must trust.
+func (b *Backend) CA() string { return filepath.Join(b.dir, "ca.pem") }
+
+// Open opens a gate for good.
+func (b *Backend) Open(t testing.TB, gate string) {
+	t.Helper()
+	b.call(t, http.MethodPost, "/gates/"+gate)
+}
+
+// Await returns when n requests have arrived at a gate.
+func (b *Backend) Await(t testing.TB, gate string, n int) {
+	t.Helper()
+	b.call(t, http.MethodGet, fmt.Sprintf("/gates/%s?n=%d", gate, n))
+}
+
+// Late reserves a port that refuses connections until listen is called.
+func (b *Backend) Late(t testing.TB) (address string, listen func()) {
+	t.Helper()
+	address = b.call(t, http.MethodPost, "/late")
+	return address, func() { b.call(t, http.MethodPost, "/late/"+address) }
+}
+
+func (b *Backend) call(t testing.TB, method, path string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+b.at.Control+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatalf("ledger: %v", err)
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("ledger: %s", text)
+	}
+	return string(text)
+}
+
+// Entries returns what the ledger says so far.
+func (b *Backend) Entries(t testing.TB) []Entry {
+	t.Helper()
+	all, err := readBook(filepath.Join(b.dir, "ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// Of returns the lines of one event about one key, in either spelling; of every key if it is empty.
+func (b *Backend) Of(t testing.TB, event Event, key string) []Entry {
+	t.Helper()
+	var found []Entry
+	for _, e := range b.Entries(t) {
+		if e.Event == event && (key == "" || e.Key == key || unquoted(e.Key) == key) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
+
+// Effects returns how often a key was executed.
+func (b *Backend) Effects(t testing.TB, key string) int {
+	t.Helper()
+	return len(b.Of(t, Effect, key))
+}
+
+func unquoted(key string) string {
+	if len(key) < 2 || key[0] != '"' {
+		return key
+	}
+	return strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(key[1 : len(key)-1])
+}

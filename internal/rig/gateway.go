@@ -1,0 +1,239 @@
+package rig
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for something that must happen: far above what a loaded machine needs.
+const patience = 60 * time.Second
+
+// Gateway is a gateway process that can be started again on its store and configuration.
+type Gateway struct {
+	Addr  string // host:port for clients; changes with each start
+	Admin string // host:port for operators
+
+	file    string
+	env     []string
+	process *os.Process
+	exited  chan struct{}
+	code    int
+	output  *output
+}
+
+// Serve starts a gateway and returns when it is ready. It ends with the test.
+func Serve(t testing.TB, c Config) *Gateway {
+	t.Helper()
+	g := New(t, c)
+	g.Start(t)
+	return g
+}
+
+// New prepares a gateway that is not running.
+func New(t testing.TB, c Config) *Gateway {
+	t.Helper()
+	dir := t.TempDir()
+	if c.Store == "" {
+		c.Store = "sqlite:" + filepath.Join(dir, "onceway.db")
+	}
+	g := &Gateway{file: filepath.Join(dir, "onceway.yaml"), env: c.Env, output: &output{}}
+	if err := os.WriteFile(g.file, []byte(c.yaml()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		g.Kill(t)
+		log := g.output.String()
+		if bytes.Contains([]byte(log), []byte("DATA RACE")) {
+			t.Error("the gateway has a data race")
+		}
+		if t.Failed() {
+			t.Logf("%s\ngateway's output, last part:\n%s", c.yaml(), log[max(0, len(log)-8000):])
+		}
+	})
+	return g
+}
+
+// Start starts the process and returns when it is ready.
+func (g *Gateway) Start(t testing.TB) {
+	t.Helper()
+	g.Launch(t)
+	g.AwaitReady(t)
+}
+
+var banner = regexp.MustCompile(`listen +https?://(\S+) .*admin http://(\S+)`)
+
+// Launch starts the process and returns when it has printed its addresses.
+func (g *Gateway) Launch(t testing.TB) {
+	t.Helper()
+	from := g.output.Len()
+	g.launch(t, "serve", "--config", g.file, "--migrate")
+	g.Until(t, "the gateway prints its addresses", func() bool {
+		found := banner.FindStringSubmatch(g.output.String()[from:])
+		if found != nil {
+			g.Addr, g.Admin = found[1], found[2]
+		}
+		return found != nil
+	})
+}
+
+// launch keeps the thread that forks until the process is gone, because the kernel sends the
+// parent-death signal when that thread ends.
+func (g *Gateway) launch(t testing.TB, args ...string) {
+	t.Helper()
+	command := exec.Command(Binary(t), args...)
+	command.Env = append(environ(), g.env...)
+	command.Dir = filepath.Dir(g.file)
+	command.Stdout, command.Stderr = g.output, g.output
+	command.SysProcAttr = &syscall.SysProcAttr{}
+	endWithParent(command.SysProcAttr)
+	started, exited := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(exited)
+		err := command.Start()
+		started <- err
+		if err == nil {
+			command.Wait()
+			g.code = command.ProcessState.ExitCode()
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	g.process, g.exited = command.Process, exited
+}
+
+// environ is the test's environment without what would change a gateway.
+func environ() []string {
+	var kept []string
+	for _, v := range os.Environ() {
+		if !regexp.MustCompile(`^(ONCEWAY|OTEL)_`).MatchString(v) {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
+// AwaitReady returns when /readyz says so.
+func (g *Gateway) AwaitReady(t testing.TB) {
+	t.Helper()
+	g.Until(t, "the gateway is ready", func() bool { return g.ready(t) == http.StatusOK })
+}
+
+// AwaitNotReady returns when /readyz says that.
+func (g *Gateway) AwaitNotReady(t testing.TB) {
+	t.Helper()
+	g.Until(t, "the gateway is not ready", func() bool { return g.ready(t) == http.StatusServiceUnavailable })
+}
+
+func (g *Gateway) ready(t testing.TB) int {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+g.Admin+"/readyz", nil)
+	if err != nil {
+		return 0
+	}
+	resp, err := operators.Do(req)
+	if err != nil {
+		return 0
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+var operators = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// Until polls until done, and fails the test if that does not happen or the gateway ends.
+func (g *Gateway) Until(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for !done() {
+		select {
+		case <-poll.C:
+		case <-g.exited:
+			t.Fatalf("%s: the gateway ended with %d", what, g.code)
+		case <-deadline.C:
+			t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// Signal sends a signal.
+func (g *Gateway) Signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if err := g.process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Kill ends the process with SIGKILL, if it runs.
+func (g *Gateway) Kill(t testing.TB) {
+	if g.process == nil {
+		return
+	}
+	g.process.Kill()
+	<-g.exited
+	g.process = nil
+}
+
+// Exit returns the exit code once the process has ended by itself.
+func (g *Gateway) Exit(t testing.TB) int {
+	t.Helper()
+	select {
+	case <-g.exited:
+	case <-time.After(patience):
+		t.Fatal("the gateway does not end")
+	}
+	g.process = nil
+	return g.code
+}
+
+// Pid is the process id.
+func (g *Gateway) Pid() int { return g.process.Pid }
+
+// Exited is closed when the process is gone.
+func (g *Gateway) Exited() <-chan struct{} { return g.exited }
+
+// Output is what the process has printed and logged so far, over all its starts.
+func (g *Gateway) Output() string { return g.output.String() }
+
+// File is the path of the configuration.
+func (g *Gateway) File() string { return g.file }
+
+// output collects what a process writes.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func (o *output) Len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Len()
+}
