@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/onceway/onceway/gateway/config"
 	"github.com/onceway/onceway/idempotency"
@@ -33,46 +34,55 @@ type openedStore struct {
 	committer idempotency.CommitterOptions
 }
 
-// openStore checks or migrates the schema, and opens the store. An error is one of exit code 4.
+// openStore checks or migrates the schema, and opens the store. The error has exit code 4.
 func openStore(ctx context.Context, c *config.Config, migrate bool) (*openedStore, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	embedded := strings.HasPrefix(c.Store, "sqlite:")
-	var store recordStore
-	var err error
-	if embedded {
-		// The file lock comes first: two processes must not even migrate one file.
-		store, err = sqlite.Open(ctx, strings.TrimPrefix(c.Store, "sqlite:"), sqlite.Options{Lease: c.Lease})
-	} else {
-		if migrate {
-			if err := migrations.Up(ctx, c.Store); err != nil {
-				return nil, storeFailure(err)
-			}
-		}
-		if err := migrations.Check(ctx, c.Store); err != nil {
+	path, embedded := strings.CutPrefix(c.Store, "sqlite:")
+	if embedded || migrate {
+		if err := migrations.Up(ctx, c.Store); err != nil {
 			return nil, storeFailure(err)
 		}
-		store, err = postgres.Open(ctx, c.Store, postgres.Options{
-			StoreTimeout: c.StoreTimeout, Lease: c.Lease, Retention: c.Retention,
-			Tracer: otelpgx.NewTracer(otelpgx.WithDisableSQLStatementInAttributes(), otelpgx.WithDisableConnectionDetailsInAttributes()),
-		})
 	}
+	if err := migrations.Check(ctx, c.Store); err != nil {
+		return nil, storeFailure(err)
+	}
+	schema, err := migrations.Status(ctx, c.Store)
 	if err != nil {
 		return nil, storeFailure(err)
 	}
-	status, err := migrations.Status(ctx, c.Store)
-	if err != nil {
-		store.Close()
-		return nil, storeFailure(err)
-	}
-	opened := &openedStore{recordStore: store, title: storeTitle(c.Store), schema: status.Current}
+	opened := &openedStore{title: storeTitle(c.Store), schema: schema.Current}
 	opened.committer.Timeout = c.StoreTimeout
 	if embedded {
 		opened.committer.OneLane, opened.committer.Flushers, opened.committer.MaxBatch = true, 1, 256
+		opened.recordStore, err = sqlite.Open(ctx, path, sqlite.Options{Lease: c.Lease})
 	} else {
 		opened.committer.Flushers = 2
+		opened.recordStore, err = openPostgres(ctx, c)
+	}
+	if err != nil {
+		return nil, storeFailure(err)
 	}
 	return opened, nil
+}
+
+func openPostgres(ctx context.Context, c *config.Config) (recordStore, error) {
+	store, err := postgres.Open(ctx, c.Store, postgres.Options{
+		StoreTimeout: c.StoreTimeout, Lease: c.Lease, Retention: c.Retention,
+		Tracer: otelpgx.NewTracer(otelpgx.WithDisableSQLStatementInAttributes(), otelpgx.WithDisableConnectionDetailsInAttributes()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return closingStore{store}, nil
+}
+
+// closingStore gives Close the shape that io.Closer has.
+type closingStore struct{ *postgres.Store }
+
+func (s closingStore) Close() error {
+	s.Store.Close()
+	return nil
 }
 
 // storeTitle names a store without its credentials and parameters.
@@ -80,7 +90,11 @@ func storeTitle(dsn string) string {
 	if path, ok := strings.CutPrefix(dsn, "sqlite:"); ok {
 		return "SQLite " + path
 	}
-	return "Postgres " + postgres.Title(dsn)
+	c, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		return "Postgres"
+	}
+	return fmt.Sprintf("Postgres %s:%d/%s", c.Host, c.Port, c.Database)
 }
 
-func storeFailure(err error) error { return fmt.Errorf("store: %w", err) }
+func storeFailure(err error) error { return &storeError{err} }

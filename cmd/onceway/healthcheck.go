@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func newHealthcheckCommand() *cobra.Command {
+	var f configFlags
+	var address string
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Ask a gateway on this machine whether it is ready; 1 if it is not",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if address == "" {
+				c, err := f.loadPart(cmd)
+				if err != nil {
+					return err
+				}
+				address = c.Admin.Listen
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return healthcheck(ctx, address, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVarP(&f.file, "config", "c", "", "configuration file, for admin.listen ($"+configVariable+")")
+	cmd.Flags().StringVar(&address, "admin", "", "address of the admin listener")
+	cmd.Flags().DurationVar(&timeout, "timeout", 3*time.Second, "how long to wait for the answer")
+	return cmd
+}
+
+// healthcheck prints what /readyz says. It returns an error unless the gateway is ready.
+func healthcheck(ctx context.Context, address string, out io.Writer) error {
+	target := url.URL{Scheme: "http", Host: reachable(address), Path: "/readyz"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	if err != nil {
+		return &usageError{err}
+	}
+	// Never through a proxy of the environment: the gateway is here.
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return fmt.Errorf("admin listener: %w", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
+	if err != nil {
+		return fmt.Errorf("admin listener: %w", err)
+	}
+	text := strings.TrimSpace(string(body))
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %d: %s", target.Host, resp.StatusCode, text)
+	}
+	_, err = fmt.Fprintln(out, text)
+	return err
+}
+
+// reachable turns an address to listen on into one to connect to.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "", err == nil && ip.IsUnspecified() && ip.Is4():
+		host = "127.0.0.1"
+	case err == nil && ip.IsUnspecified():
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port)
+}
