@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -109,7 +110,7 @@ func (g *Gateway) Do(t testing.TB, r Request) *Answer {
 	a, err := g.Try(t, r)
 	if err != nil {
 		t.Errorf("%s %s: %v", or(r.Method, "POST"), or(r.Path, "/orders"), err)
-		return &Answer{}
+		return &Answer{Header: http.Header{}}
 	}
 	return a
 }
@@ -161,6 +162,36 @@ func (g *Gateway) Dial(t testing.TB) *net.TCPConn {
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
 	return c.(*net.TCPConn)
+}
+
+// Send writes bytes to a new connection, and reads the one answer to a request of that method. With
+// half, the client's side is closed after the bytes.
+func (g *Gateway) Send(t testing.TB, method, bytes string, half bool) *Answer {
+	t.Helper()
+	c := g.Dial(t)
+	defer c.Close()
+	if _, err := io.WriteString(c, bytes); err != nil {
+		t.Error(err)
+	}
+	if half {
+		c.CloseWrite()
+	}
+	return ReadAnswer(t, c, method)
+}
+
+// ReadAnswer reads a whole answer off a connection.
+func ReadAnswer(t testing.TB, c io.Reader, method string) *Answer {
+	t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
+	if err != nil {
+		t.Errorf("no answer: %v", err)
+		return &Answer{Header: http.Header{}}
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Errorf("the answer is not whole: %v", err)
+	}
+	return &Answer{resp.StatusCode, resp.Header, resp.Trailer, string(body), resp.Proto}
 }
 
 // Bytes is an answer as far as every copy of it must be the same: its status, body and the fields that

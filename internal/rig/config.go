@@ -11,14 +11,16 @@ import (
 
 // Config of a gateway. Its strings are pieces of the YAML file.
 type Config struct {
-	Store    string   // DSN; default: a SQLite file of the test's own
-	Targets  []string // of the upstream "backend"
-	Upstream string   // more of that upstream, in flow style: "timeout: 1s, max_in_flight: 1"
-	Policy   string   // of the route "all" (/**), in flow style: "mode: optional"
-	Routes   string   // instead of that route, or before it: list items, indented by two
-	Extra    string   // further top-level lines
-	Caller   string   // default "{none: {}}"
-	Env      []string // NAME=value, beside the test's own environment
+	Store     string   // DSN; default: a SQLite file of the test's own
+	Targets   []string // of the upstream "backend"
+	Upstream  string   // more of that upstream, in flow style: "timeout: 1s, max_in_flight: 1"
+	Policy    string   // of the route "all" (/**), in flow style: "mode: optional"
+	Routes    string   // before that route: list items, indented by two
+	Only      bool     // no route "all"
+	Upstreams string   // further ones, indented by two
+	Extra     string   // further top-level lines
+	Caller    string   // default "{none: {}}"
+	Env       []string // NAME=value, beside the test's own environment
 }
 
 func (c Config) yaml() string {
@@ -41,11 +43,16 @@ func (c Config) yaml() string {
 	}
 	line("upstreams:")
 	line("  backend: {targets: [%s]%s}", strings.Join(c.Targets, ", "), after(c.Upstream))
+	if c.Upstreams != "" {
+		line("%s", strings.TrimRight(c.Upstreams, "\n"))
+	}
 	line("routes:")
 	if c.Routes != "" {
 		line("%s", strings.TrimRight(c.Routes, "\n"))
 	}
-	line("  - {name: all, match: {path: /**}, upstream: backend, idempotency: {%s}}", c.Policy)
+	if !c.Only {
+		line("  - {name: all, match: {path: /**}, upstream: backend, idempotency: {%s}}", c.Policy)
+	}
 	return b.String()
 }
 

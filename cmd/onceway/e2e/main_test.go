@@ -1,0 +1,100 @@
+// Package e2e looks at the built binary from outside: as clients, backends and operators do. What was
+// executed is read from the backend's own ledger, never from what the gateway says.
+//
+// It needs Go (it builds the binary), and PostgreSQL's server programs; see internal/pgtest.
+package e2e
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"testing"
+
+	"github.com/onceway/onceway/internal/ledger"
+	"github.com/onceway/onceway/internal/rig"
+)
+
+func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
+
+// newKey returns a key that nobody has used.
+func newKey() string { return "k-" + rand.Text() }
+
+// recordPath is where the record of a key is.
+func recordPath(key string) string { return "/_reconcile/v1/requests/" + url.PathEscape(key) }
+
+// record returns the record of a key, once it is not executing any more or after at most 30 s.
+func record(t *testing.T, g *rig.Gateway, key string) rig.Record {
+	t.Helper()
+	a := g.Get(t, recordPath(key)+"?wait=30&include=body")
+	if a.Status != http.StatusOK {
+		t.Errorf("record: %d %s", a.Status, a.Body)
+		return rig.Record{}
+	}
+	return a.Record(t)
+}
+
+// wantState checks the record of a key.
+func wantState(t *testing.T, g *rig.Gateway, key, state string, attempts int) rig.Record {
+	t.Helper()
+	r := record(t, g, key)
+	if r.State != state || r.Attempts != attempts {
+		t.Errorf("record is %s after %d attempts, want %s after %d", r.State, r.Attempts, state, attempts)
+	}
+	return r
+}
+
+// wantUnseen checks that a key has left no trace: no record, and nothing at the backend.
+func wantUnseen(t *testing.T, g *rig.Gateway, b *ledger.Backend, key string) {
+	t.Helper()
+	g.Get(t, recordPath(key)).Is(t, rig.Want{Status: 404, State: "unseen", Next: "resend", Slug: "unseen"})
+	if n := len(b.Of(t, ledger.Begin, key)); n != 0 {
+		t.Errorf("the backend got %d requests", n)
+	}
+}
+
+// wantEffects checks how often a key was executed, and that nothing was sent beyond that.
+func wantEffects(t *testing.T, b *ledger.Backend, key string, n int) {
+	t.Helper()
+	if got, begun := b.Effects(t, key), len(b.Of(t, ledger.Begin, key)); got != n || begun != n {
+		t.Errorf("the backend got %d requests and executed %d, want %d", begun, got, n)
+	}
+}
+
+// The rows of the table of answers that most tests see.
+var (
+	executed       = rig.Want{Status: 200, State: "executed", Next: "done"}
+	replayed       = rig.Want{Status: 200, State: "replayed", Next: "done"}
+	attached       = rig.Want{Status: 200, State: "attached", Next: "done"}
+	doubted        = rig.Want{Status: 502, State: "unknown", Next: "reconcile", Slug: "outcome-unknown", Record: true}
+	timedOut       = rig.Want{Status: 504, State: "unknown", Next: "reconcile", Slug: "outcome-unknown", Record: true}
+	stillUnknown   = rig.Want{Status: 409, State: "unknown", Next: "reconcile", Slug: "outcome-unknown", Record: true}
+	inProgress     = rig.Want{Status: 409, State: "executing", Next: "wait", Slug: "in-progress", Record: true}
+	keyReused      = rig.Want{Status: 422, State: "rejected", Next: "stop", Slug: "key-reused", Record: true}
+	overloaded     = rig.Want{Status: 503, State: "rejected", Next: "resend", Slug: "overloaded"}
+	noStore        = rig.Want{Status: 503, State: "rejected", Next: "resend", Slug: "store-unavailable"}
+	notReached     = rig.Want{Status: 503, State: "not_executed", Next: "resend", Slug: "backend-unreachable", Record: true}
+	isForgotten    = rig.Want{Status: 410, State: "forgotten", Next: "done", Slug: "response-forgotten", Record: true}
+	deadlinePassed = rig.Want{Status: 412, State: "rejected", Next: "stop", Slug: "deadline-passed"}
+	keyTooOld      = rig.Want{Status: 412, State: "rejected", Next: "stop", Slug: "key-too-old"}
+	damaged        = rig.Want{Status: 500, State: "unknown", Next: "reconcile", Slug: "record-damaged", Record: true}
+	unauthorised   = rig.Want{Status: 401, State: "rejected", Next: "stop", Slug: "unauthenticated"}
+)
+
+func refused(status int, slug string) rig.Want {
+	return rig.Want{Status: status, State: "rejected", Next: "stop", Slug: slug}
+}
+
+func with(w rig.Want, status int) rig.Want {
+	w.Status = status
+	return w
+}
+
+// decode reads JSON.
+func decode(t *testing.T, text string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Errorf("%v in %s", err, text)
+	}
+}
