@@ -25,12 +25,17 @@ func TestTrusted(t *testing.T) {
 		want bool
 	}{
 		{"10.1.2.3:4", true}, {"[::ffff:10.1.2.3]:4", true}, {"11.0.0.1:4", false}, {"[::ffff:11.0.0.1]:4", false},
-		{"192.0.2.1:4", true}, {"[::ffff:192.0.2.1]:4", true}, {"192.0.3.1:4", false},
+		{"192.0.2.200:4", true}, {"[::ffff:192.0.2.1]:4", true}, {"192.0.3.1:4", false},
 		{"[2001:db8::1]:4", true}, {"[2001:db9::1]:4", false}, {"[fe80::1%eth0]:4", true},
 		{"10.1.2.3", false}, {"", false}, {"@", false}, {"host:1", false},
 	} {
 		if got := set.Peer(test.peer); got != test.want {
 			t.Errorf("%q: got %v", test.peer, got)
+		}
+	}
+	for _, addr := range []string{"::ffff:10.1.2.3", "fe80::1%eth0", "::ffff:192.0.2.200"} {
+		if !set.Contains(netip.MustParseAddr(addr)) {
+			t.Errorf("%s is not trusted", addr)
 		}
 	}
 	if (Trusted{}).Peer("127.0.0.1:1") {

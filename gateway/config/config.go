@@ -17,7 +17,7 @@ type Config struct {
 	StoreTimeout   time.Duration         // for one claim or outcome; default 5s
 	Spool          string                // path; default none
 	Lease          time.Duration         // how long a silent gateway keeps its executing records; default 10s
-	Retention      idempotency.Retention // default 24h for responses, 720h for keys
+	Retention      idempotency.Retention // default 24h for responses, at most as for keys; 720h for keys
 	DrainDelay     time.Duration         // not ready, still accepting; default 2s
 	DrainTimeout   time.Duration         // for protected requests to finish; default 35s
 	MaxWait        time.Duration         // cap of every wait; default 30s
@@ -123,7 +123,7 @@ type Upstream struct {
 	Name           string
 	Targets        []*url.URL    // scheme http, https or h2c, and host; at least one
 	Timeout        time.Duration // of a whole attempt; default 30s
-	ConnectTimeout time.Duration // of dial and TLS handshake; default 5s
+	ConnectTimeout time.Duration // of dial and TLS handshake; default 5s, or Timeout if that is less
 	IdleTimeout    time.Duration // of a kept-alive connection; default 30s
 	MaxInFlight    int           // attempts at once; default 512
 }
@@ -154,7 +154,7 @@ type Idempotency struct {
 	OnUnknown           OnUnknown
 	Probe               Probe
 	InProgressStatuses  []int         // of a re-sent attempt: it stays unknown; default 409, 425
-	AttachWait          time.Duration // how long a duplicate waits for a running attempt; default 10s, at most MaxWait
+	AttachWait          time.Duration // how long a duplicate waits for a running attempt; at most MaxWait; default 10s, or MaxWait if that is less
 	NotExecutedStatuses []int         // ascending; default 401, 421, 425, 429
 	UnknownStatuses     []int         // ascending; default 502, 503, 504
 	MaxRequestBody      int64         // bytes; default 1 MiB

@@ -15,6 +15,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add(full)
 	f.Add([]byte(least))
 	f.Add([]byte("store: 'postgres://u:${PW}@h/$${x}?sslpassword=y'\n" + least))
+	f.Add([]byte("store: 'sqlite:$${x}$$${PW}$.db'\n" + least))
 	f.Add([]byte("trusted_proxies: ['::ffff:10.0.0.0/104', '2001:db8::/32']\nlisten: '[::1]:0'\n" + least))
 	f.Add([]byte("a: &a [*a]\nlog: {<<: *a}\n!!binary x: ? {}\n--- 1"))
 	f.Add([]byte("caller: {none: }\nadmin: &a {tokens: []}\nx: *a\n" + least))
