@@ -64,7 +64,7 @@ func (f *farm) setUp(ctx context.Context, o options, r *report) error {
 		if err := os.MkdirAll(f.profiles, 0o755); err != nil {
 			return err
 		}
-		r.Gateway = "CPU profiles were taken: do not quote these figures"
+		r.Profiled = "CPU profiles were taken: do not quote these figures"
 	}
 	sync, err := syncCost(f.dir)
 	if err != nil {

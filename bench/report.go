@@ -19,7 +19,7 @@ type report struct {
 	Storage  string    `json:"storage"`
 	Postgres string    `json:"postgres,omitempty"`
 	Peer     string    `json:"peer,omitempty"` // how the middleware's pool was chosen
-	Gateway  string    `json:"gateway,omitempty"`
+	Profiled string    `json:"profiled,omitempty"` // a warning, if profiles were taken
 	Method   string    `json:"method"`
 	Others   string    `json:"others"`
 	Rows     []row     `json:"rows"`
@@ -86,7 +86,7 @@ func (r *report) print(w io.Writer) error {
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, line := range [][2]string{
 		{"date", r.Date.UTC().Format(time.RFC3339)}, {"machine", r.Machine}, {"storage", r.Storage},
-		{"postgres", r.Postgres}, {"middleware", r.Peer}, {"onceway", r.Gateway}, {"method", r.Method}, {"others", r.Others},
+		{"postgres", r.Postgres}, {"middleware", r.Peer}, {"profiles", r.Profiled}, {"method", r.Method}, {"others", r.Others},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(w, "%-11s %s\n", line[0], line[1])
