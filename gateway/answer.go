@@ -87,7 +87,7 @@ func (e *exchange) answerRecord(w http.ResponseWriter, ruling idempotency.Ruling
 
 // claimed returns what is known of the record while its outcome is not confirmed.
 func (e *exchange) claimed() idempotency.Record {
-	return idempotency.Record{ID: e.in.id, Operation: e.in.operation, State: idempotency.Unknown, Attempt: e.x.Attempt(), Trace: e.ev.Trace()}
+	return idempotency.Record{ID: e.in.id, Operation: e.in.operation, State: idempotency.Unknown, Attempt: e.x.Attempt(), Trace: e.ev.Trace(), Expires: e.expires}
 }
 
 // replay writes a stored response.

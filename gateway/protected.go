@@ -51,7 +51,7 @@ func (g *Gateway) protected(w http.ResponseWriter, r *http.Request, b *bound, t 
 	switch d.Ruling {
 	case idempotency.Granted:
 		freed = true
-		e.x, e.slot, e.call = d.Execution, slot, ev.Dispatch(b.observed)
+		e.x, e.slot, e.call, e.expires = d.Execution, slot, ev.Dispatch(b.observed), d.Record.Expires
 		ev.Upstream, ev.Attempt = b.observed, d.Record.Attempt.N
 		if in.prefer.respondAsync {
 			g.asynchronously(w, r, e, d.Record)
@@ -129,9 +129,10 @@ type exchange struct {
 	ev *telemetry.Event
 
 	// Only of the claimant.
-	x    *idempotency.Execution
-	call *telemetry.Call
-	slot func()
+	x       *idempotency.Execution
+	call    *telemetry.Call
+	slot    func()
+	expires time.Time // of the key, as the claim said
 }
 
 // result is what the first caller is told: the durable outcome, and the live answer that led to it.
