@@ -18,7 +18,7 @@ type report struct {
 	Machine  string    `json:"machine"`
 	Storage  string    `json:"storage"`
 	Postgres string    `json:"postgres,omitempty"`
-	Peer     string    `json:"peer,omitempty"` // how the middleware's pool was chosen
+	Peer     string    `json:"peer,omitempty"`     // how the middleware's pool was chosen
 	Profiled string    `json:"profiled,omitempty"` // a warning, if profiles were taken
 	Method   string    `json:"method"`
 	Others   string    `json:"others"`
