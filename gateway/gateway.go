@@ -155,7 +155,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	b := g.bounds[matched]
 	if !b.route.RawPaths {
-		if t, err = route.ParseTarget(r.Method, r.RequestURI, false); err != nil {
+		if err := t.CheckAmbiguous(r.Method); err != nil {
 			g.unroutable(w, r, b.seen, problem.NewPathAmbiguous(sentence(err)))
 			return
 		}
