@@ -79,17 +79,6 @@ func (m *moves) hold(id idempotency.OperationID, r *idempotency.Response) {
 	}
 }
 
-// inHand lists the operations of m.hand.
-func (m *moves) inHand() []idempotency.OperationID {
-	ids := make([]idempotency.OperationID, 0, len(m.hand))
-	for _, id := range m.ids {
-		if m.hand[id] != nil {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
 // outcomesOnly says whether the batch belongs to the reserved connections.
 func (m *moves) outcomesOnly() bool {
 	return len(m.claims)+len(m.cancels)+len(m.acknowledges)+len(m.imports) == 0

@@ -12,35 +12,38 @@ import (
 // readRecord is a derived record whose answer is still to be checked.
 type readRecord struct {
 	idempotency.Record
-	settledNow         bool // by the transaction that read it
+	settledNow         bool      // by the transaction that read it
+	payloadDay         time.Time // of a completed one
 	fields, body, seal []byte
 }
 
-// scan reads one row of read.sql.
-func scan(rows pgx.Rows, id idempotency.OperationID, lease time.Duration) (readRecord, error) {
+// scan reads one row of read.sql, or of read_with_payloads.sql.
+func scan(rows pgx.Rows, id idempotency.OperationID, lease time.Duration, payloads bool) (readRecord, error) {
 	var (
-		r                                     readRecord
-		now                                   time.Time
-		exists                                bool
-		hasLease                              *bool
-		caller, key, method, target, cause    *string
-		state, fingerprintVersion, status     *int16
-		attempt                               *int32
-		revision, epoch, length               *int64
-		resend, doubted, contradicted         *bool
-		attemptID, owner                      *[16]byte
-		fingerprint, trace, digest            []byte
-		firstSeen, claimed, deadline, settled *time.Time
-		bodyExpires, expires, resolvedAt      *time.Time
-		resolvedBy, resolvedEvidence          *string
+		r                                            readRecord
+		now                                          time.Time
+		exists                                       bool
+		hasLease                                     *bool
+		caller, key, method, target, cause           *string
+		state, fingerprintVersion, status            *int16
+		attempt                                      *int32
+		revision, epoch, length                      *int64
+		resend, doubted, contradicted                *bool
+		attemptID, owner                             *[16]byte
+		fingerprint, trace, digest                   []byte
+		firstSeen, claimed, deadline, settled        *time.Time
+		bodyExpires, expires, resolvedAt, payloadDay *time.Time
+		resolvedBy, resolvedEvidence                 *string
 	)
-	err := rows.Scan(&now, &exists, &hasLease,
+	columns := []any{&now, &exists, &hasLease,
 		&caller, &key, &state, &revision, &attempt, &attemptID, &owner, &epoch,
 		&fingerprintVersion, &fingerprint, &method, &target, &resend, &doubted, &contradicted, &cause, &trace,
 		&firstSeen, &claimed, &deadline, &settled, &bodyExpires, &expires,
-		&status, &length, &digest, &resolvedAt, &resolvedBy, &resolvedEvidence,
-		&r.fields, &r.body, &r.seal)
-	if err != nil {
+		&status, &length, &digest, &payloadDay, &resolvedAt, &resolvedBy, &resolvedEvidence}
+	if payloads {
+		columns = append(columns, &r.fields, &r.body, &r.seal)
+	}
+	if err := rows.Scan(columns...); err != nil {
 		return r, err
 	}
 	r.ID, r.Observed = id, now.UTC()
@@ -67,6 +70,7 @@ func scan(rows pgx.Rows, id idempotency.OperationID, lease time.Duration) (readR
 	if len(trace) == len(r.Trace.TraceID)+len(r.Trace.SpanID) {
 		copy(r.Trace.SpanID[:], trace[copy(r.Trace.TraceID[:], trace):])
 	}
+	r.payloadDay = at(payloadDay)
 	if status != nil {
 		r.Response = &idempotency.Response{Status: int(*status), Length: *length, Digest: [32]byte(digest)}
 	}
@@ -84,14 +88,16 @@ func at(t *time.Time) time.Time {
 	return t.UTC()
 }
 
-// complete gives a completed record its answer: the one in hand, if the transaction that was read in
-// stored it, else the stored one if it matches its seal.
-func (r *readRecord) complete(inHand *idempotency.Response) {
+// lacksAnswer says whether the record is completed but its answer neither read nor in hand: the one in
+// hand counts only if the transaction that was read in stored it.
+func (r *readRecord) lacksAnswer(inHand *idempotency.Response) bool {
+	return r.State == idempotency.Completed &&
+		!(inHand != nil && r.settledNow && r.Response != nil && inHand.Digest == r.Response.Digest)
+}
+
+// unseal gives a completed record its stored answer, if that matches its seal.
+func (r *readRecord) unseal() {
 	if r.State != idempotency.Completed {
-		return
-	}
-	if inHand != nil && r.settledNow && r.seal == nil && r.Response != nil && inHand.Digest == r.Response.Digest {
-		r.Response = inHand
 		return
 	}
 	if r.Response == nil || len(r.seal) != 32 || r.Response.Unseal(r.fields, r.body, [32]byte(r.seal)) != nil {

@@ -13,6 +13,7 @@ var (
 	settings                   = statement("settings")
 	lockRows                   = statement("lock")
 	readRecords                = statement("read")
+	readWithPayloads           = statement("read_with_payloads")
 	claimIfUnseen              = statement("claim_if_unseen")
 	claimIfNotExecutedOrResend = statement("claim_if_not_executed_or_resend")
 	completeIfOwnOrEarlier     = statement("complete_if_own_or_earlier")

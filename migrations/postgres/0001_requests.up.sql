@@ -2,7 +2,7 @@
 --
 -- From executing to completed a row is updated once, and that update must stay heap-only (HOT): no
 -- indexed column may change then, not even one in the predicate of a partial index. Hence so few
--- indexes, and half of each page left free for the second version.
+-- indexes, and room in each page for second versions, which are longer.
 CREATE TABLE requests (
     id                   uuid        PRIMARY KEY,       -- OperationID
     attempt_id           uuid,
@@ -61,7 +61,7 @@ CREATE TABLE requests (
     CONSTRAINT resolution_is_whole CHECK (num_nulls(resolved_at, resolved_by, resolved_evidence) IN (0, 3)),
     CONSTRAINT resolution_names_who_and_why CHECK (resolved_by <> '' AND resolved_evidence <> '')
 ) WITH (
-    fillfactor = 50,
+    fillfactor = 40,
     autovacuum_vacuum_scale_factor = 0.05,
     autovacuum_vacuum_insert_scale_factor = 0.05,
     autovacuum_analyze_scale_factor = 0.05

@@ -1,0 +1,121 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// Guards against indexes and padding that make the one update of each row leave its page: measured,
+// that cost 30 % more log.
+func TestCompletionsStayOnTheirPage(t *testing.T) {
+	dsn := newDatabase(t)
+	s, admin := openStore(t, dsn), openAdmin(t, dsn)
+	owner := newOwner(t, s)
+	const batches, size = 40, 50
+	for range batches {
+		apply(t, s, completions(apply(t, s, newClaims(size, owner)), []byte("x")))
+	}
+	s.Close() // a backend that ends has reported its statistics
+	var updated, hot int64
+	eventually(t, func() bool {
+		err := admin.QueryRow(context.Background(),
+			`SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'requests'`).Scan(&updated, &hot)
+		return err == nil && updated >= batches*size
+	})
+	if hot < updated*98/100 {
+		t.Errorf("%d of %d updates stayed on their page", hot, updated)
+	}
+}
+
+// Guards against plans that were made for an empty table and are kept while it grows.
+func TestAGrowingTableIsSearchedByIndex(t *testing.T) {
+	dsn := newDatabase(t)
+	s, admin := openStore(t, dsn), openAdmin(t, dsn)
+	execute(t, admin, "ALTER TABLE requests SET (autovacuum_enabled = off)")
+	owner := newOwner(t, s)
+	for range 30 {
+		results := apply(t, s, newClaims(50, owner))
+		var ids []idempotency.OperationID
+		for _, r := range results {
+			ids = append(ids, r.Record.ID)
+		}
+		if _, err := s.Find(context.Background(), ids); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, s, completions(results, []byte("x")))
+		if _, err := s.Find(context.Background(), ids); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	var scans, reads int64
+	eventually(t, func() bool {
+		err := admin.QueryRow(context.Background(), `SELECT seq_scan, idx_scan FROM pg_stat_user_tables WHERE relname = 'requests'`).Scan(&scans, &reads)
+		return err == nil && reads > 100
+	})
+	// Making the two indexes read the empty table once each.
+	if built := int64(3); scans > built {
+		t.Errorf("requests was read from end to end %d times", scans-built)
+	}
+	if n := queryOne[int64](t, admin, `SELECT COALESCE(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes WHERE relname = 'requests'`); n > 30*50*20 {
+		t.Errorf("%d index entries were read for %d records", n, 30*50)
+	}
+}
+
+// Every statement of a batch must have a plan that touches single operations, whatever it is planned on.
+func TestPlans(t *testing.T) {
+	dsn := newDatabase(t)
+	conn, err := pgx.Connect(context.Background(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	ctx := context.Background()
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(ctx)
+	if _, err := tx.Exec(ctx, settings); err != nil {
+		t.Fatal(err)
+	}
+	for name, sql := range map[string]string{
+		"lock": lockRows, "read": readRecords, "read with payloads": readWithPayloads,
+		"claim": claimIfUnseen, "claim again": claimIfNotExecutedOrResend, "complete": completeIfOwnOrEarlier,
+		"release": releaseIfOwn, "doubt": doubtIfOwnExecuting, "resolve": resolveIfUnknown,
+		"cancel": cancelIfUnseen, "cancel again": cancelIfNotExecuted, "acknowledge": acknowledgeIfCompleted, "import": importIfUnseen,
+	} {
+		t.Run(name, func(t *testing.T) {
+			sd, err := tx.Prepare(ctx, name, sql)
+			if err != nil {
+				t.Fatal(err)
+			}
+			nulls := strings.TrimSuffix(strings.Repeat("NULL,", len(sd.ParamOIDs)), ",")
+			rows, err := tx.Query(ctx, fmt.Sprintf("EXPLAIN (COSTS OFF) EXECUTE %s (%s)", pgx.Identifier{sd.Name}.Sanitize(), nulls), pgx.QueryExecModeSimpleProtocol)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := strings.Join(plan, "\n")
+			if strings.Contains(text, "Seq Scan") {
+				t.Errorf("reads a table from end to end:\n%s", text)
+			}
+			for i, line := range plan {
+				if strings.Contains(line, "Scan using") || strings.Contains(line, "Bitmap Index Scan") {
+					if i+1 == len(plan) || !strings.Contains(plan[i+1], "Index Cond") {
+						t.Errorf("reads an index from end to end:\n%s", text)
+					}
+				}
+			}
+		})
+	}
+}
