@@ -1,0 +1,76 @@
+# make test is what must pass; .ci/run calls it. Every other target is a convenience.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME := 20s
+
+.PHONY: build
+build: ## build bin/onceway, static and stripped
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o bin/onceway ./cmd/onceway
+
+.PHONY: test
+test: prepare fmt vet staticcheck race ## everything: format, vet, staticcheck, all tests under the race detector
+
+.PHONY: prepare
+prepare: ## find or install a C compiler and PostgreSQL's server programs
+	@.ci/prepare
+
+.PHONY: fmt
+fmt: ## fail on files that gofmt would change
+	@echo "== gofmt"
+	@files="$$(git ls-files --cached --others --exclude-standard '*.go' | xargs -r ls -d 2>/dev/null | xargs -r gofmt -l)"; \
+	if [[ -n "$$files" ]]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
+
+.PHONY: vet
+vet:
+	@echo "== go vet"
+	@go vet ./...
+
+.PHONY: staticcheck lint
+lint: fmt vet staticcheck
+staticcheck:
+	@echo "== staticcheck"
+	@go run $(STATICCHECK) ./...
+
+.PHONY: race
+race: ## all tests under the race detector; skipped ones are listed with their reasons
+	@echo "== go test -race"
+	@CGO_ENABLED=1 go test -race -timeout 10m -json ./... | go run ./internal/testfilter
+
+.PHONY: quick
+quick: ## all tests without the race detector
+	@go test -timeout 10m -json ./... | go run ./internal/testfilter
+
+.PHONY: fuzz-short
+fuzz-short: ## each fuzz test for FUZZTIME
+	@grep -rlE --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+		for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+)\(.*/\1/p' "$$file"); do \
+			echo "== $$name in $$(dirname "$$file")"; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")"; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## compare with peers; see bench/README.md
+	go run ./bench
+
+.PHONY: cover
+cover: ## write coverage.html
+	go test -coverpkg=./... -coverprofile=coverage.out ./...
+	go tool cover -html=coverage.out -o coverage.html
+	@go tool cover -func=coverage.out | tail -1
+
+.PHONY: image
+image: ## build the container image
+	docker build --build-arg VERSION=$(VERSION) -t onceway:$(VERSION) .
+
+.PHONY: clean
+clean:
+	rm -rf bin coverage.out coverage.html
+
+.PHONY: help
+help:
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | column -t -s $$'\t'

@@ -1,0 +1,101 @@
+// Command testfilter makes the output of go test -json short: a line for each package, the output of
+// what failed, and at the end each skipped test with its reason, so that no test goes missing unseen.
+// It exits 1 if anything failed, or if it was given nothing to read.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+func main() {
+	ok, err := filter(os.Stdin, os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testfilter:", err)
+	}
+	if !ok || err != nil {
+		os.Exit(1)
+	}
+}
+
+// event is one line of go test -json (go doc test2json, and go help buildjson for builds).
+type event struct {
+	Action     string
+	Package    string
+	ImportPath string // of a build
+	Test       string
+	Output     string
+	Elapsed    float64
+}
+
+type test struct{ pkg, name string }
+
+// filter reports whether everything passed. A line that is not JSON is passed on.
+func filter(in io.Reader, out io.Writer) (ok bool, err error) {
+	output := map[test]string{}
+	var skipped []string
+	passed, failed := 0, 0
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		var e event
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			fmt.Fprintln(out, lines.Text())
+			continue
+		}
+		at := test{e.Package, e.Test}
+		switch e.Action {
+		case "output":
+			output[at] += e.Output
+			continue
+		case "build-output":
+			fmt.Fprint(out, e.Output)
+		case "build-fail":
+			failed++
+		case "fail":
+			failed++
+			fmt.Fprint(out, output[at])
+		case "skip":
+			if e.Test != "" {
+				skipped = append(skipped, fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(output[at])))
+			}
+		case "pass":
+			passed++
+			if e.Test == "" {
+				fmt.Fprintf(out, "ok    %-60s %6.1fs\n", e.Package, e.Elapsed)
+			}
+		}
+		if e.Action == "pass" || e.Action == "fail" || e.Action == "skip" {
+			delete(output, at)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return false, err
+	}
+	slices.Sort(skipped)
+	for _, s := range skipped {
+		fmt.Fprintln(out, "SKIP ", s)
+	}
+	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", passed, failed, len(skipped))
+	return failed == 0 && passed > 0, nil
+}
+
+// reason is what a skipped test said, without go test's own lines.
+func reason(output string) string {
+	var said []string
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
+			said = append(said, line)
+		}
+	}
+	if len(said) == 0 {
+		return "NO REASON GIVEN"
+	}
+	return strings.Join(said, " ")
+}
