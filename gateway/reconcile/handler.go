@@ -215,12 +215,12 @@ func (a *api) response(c echo.Context, ev *telemetry.Event, id idempotency.Opera
 		return refused{problem.NewUnseen()}
 	case idempotency.Completed:
 		if rec.Damaged || rec.Response == nil {
-			return refused{a.about(problem.NewRecordDamaged(), rec)}
+			return refused{a.about(c, problem.NewRecordDamaged(), rec)}
 		}
 	case idempotency.Forgotten:
-		return refused{a.about(Forgotten(rec), rec)}
+		return refused{a.about(c, Forgotten(rec), rec)}
 	case idempotency.Executing, idempotency.NotExecuted, idempotency.Unknown, idempotency.Cancelled:
-		return refused{a.about(problem.NewNotSettled(problem.OfRecord(rec.State), problem.NextOfRecord(rec.State)), rec)}
+		return refused{a.about(c, problem.NewNotSettled(problem.OfRecord(rec.State), problem.NextOfRecord(rec.State)), rec)}
 	}
 	h := c.Response().Header()
 	a.stamp(h, ev, rec)
@@ -245,7 +245,13 @@ func Forgotten(rec idempotency.Record) problem.Problem {
 	return problem.NewResponseForgotten(rec.Response.Status, rec.Response.Length, rec.Response.DigestField())
 }
 
-func (a *api) about(p problem.Problem, rec idempotency.Record) problem.Problem {
+// about makes a problem, and the fields of its answer, about a record.
+func (a *api) about(c echo.Context, p problem.Problem, rec idempotency.Record) problem.Problem {
+	h := c.Response().Header()
+	h.Set(problem.HeaderExpires, rec.Expires.UTC().Format(http.TimeFormat))
+	if rec.Resolution != nil {
+		h.Set(problem.HeaderResolved, ResolvedBy(rec.Resolution))
+	}
 	return p.About(rec.ID.String(), StatusURL(a.BasePath, rec.Operation.Key), rec.Trace.String())
 }
 
