@@ -21,8 +21,7 @@ prepare: ## find or install a C compiler and PostgreSQL's server programs
 .PHONY: fmt
 fmt: ## fail on files that gofmt would change
 	@echo "== gofmt"
-	@files="$$(git ls-files --cached --others --exclude-standard '*.go' | xargs -r ls -d 2>/dev/null | xargs -r gofmt -l)"; \
-	if [[ -n "$$files" ]]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
+	@files="$$(gofmt -l .)"; if [[ -n "$$files" ]]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
 
 .PHONY: vet
 vet:

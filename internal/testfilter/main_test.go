@@ -15,7 +15,7 @@ func TestFilter(t *testing.T) {
 	}{
 		{"pass", `{"Action":"output","Package":"p","Test":"T","Output":"noise\n"}
 {"Action":"pass","Package":"p","Test":"T"}
-{"Action":"pass","Package":"p","Elapsed":1.5}`, true, []string{"ok    p", "2 passed, 0 failed, 0 skipped"}, "noise"},
+{"Action":"pass","Package":"p","Elapsed":1.5}`, true, []string{"ok    p", "1 tests passed, 0 failed, 0 skipped"}, "noise"},
 		{"fail", `{"Action":"output","Package":"p","Test":"T","Output":"f.go:1: why\n"}
 {"Action":"fail","Package":"p","Test":"T"}
 {"Action":"pass","Package":"q"}`, false, []string{"f.go:1: why", "1 failed"}, "NO REASON"},
@@ -30,7 +30,9 @@ func TestFilter(t *testing.T) {
 		{"build", `{"ImportPath":"p","Action":"build-output","Output":"f.go:1: syntax\n"}
 {"ImportPath":"p","Action":"build-fail"}
 {"Action":"pass","Package":"q"}`, false, []string{"f.go:1: syntax"}, ""},
-		{"nothing", "", false, []string{"0 passed"}, ""},
+		{"crash", `{"Action":"output","Package":"p","Test":"T","Output":"panic: why\n"}
+{"Action":"fail","Package":"p"}`, false, []string{"panic: why", "1 failed"}, ""},
+		{"nothing", "", false, []string{"0 tests passed"}, ""},
 		{"not JSON", "go: updates to go.mod needed", false, []string{"updates to go.mod needed"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
