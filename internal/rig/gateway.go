@@ -57,7 +57,7 @@ func New(t testing.TB, c Config) *Gateway {
 			t.Error("the gateway has a data race")
 		}
 		if t.Failed() {
-			t.Logf("%s\ngateway's output, last part:\n%s", c.yaml(), log[max(0, len(log)-8000):])
+			t.Logf("%s\ngateway's output, last part:\n%s", c.yaml(), log[max(0, len(log)-3000):])
 		}
 	})
 	return g
