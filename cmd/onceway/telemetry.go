@@ -82,7 +82,7 @@ func (t *telemetrySetup) traces(ctx context.Context, who *resource.Resource) err
 
 func (t *telemetrySetup) measures(ctx context.Context, who *resource.Resource) error {
 	registry := prometheus.NewRegistry()
-	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(registry))
+	reader, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo())
 	if err != nil {
 		return err
 	}
