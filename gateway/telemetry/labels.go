@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -50,8 +51,11 @@ func (l *labels[V]) add(value string) V {
 }
 
 // isWord reports whether s is a word as causes and lanes are: at most 32 lower-case letters, hyphens and
-// underscores, or nothing. A key or a piece of a body is hardly ever one.
+// underscores, or nothing, or "status-" and three digits. A key or a piece of a body is hardly ever one.
 func isWord(s string) bool {
+	if code, ok := strings.CutPrefix(s, "status-"); ok && len(code) == 3 {
+		return strings.Trim(code, "0123456789") == ""
+	}
 	if len(s) > 32 {
 		return false
 	}
