@@ -6,67 +6,90 @@ import (
 )
 
 // abandonedClaim is a claim that was given up before anything was sent, and that the store may have
-// committed, or may commit later.
+// committed, or may commit later: more than once, even, because its batch may have been sent again.
 type abandonedClaim struct {
 	attempt   Attempt
 	retention Retention
 	since     time.Time
+	next      time.Time // when it is looked for
+	pause     time.Duration
 }
 
 // abandonedFor is how long a claim that was given up is watched for. Statements do not linger longer
-// in any network or server that still executes them.
-const abandonedFor = time.Hour
+// in any network or server that still executes them. It is looked for at the first renewal, and then
+// ever less often, so that many of them, as after an outage, are no load.
+const (
+	abandonedFor      = time.Hour
+	firstAbandonPause = time.Second
+	lastAbandonPause  = 5 * time.Minute
+)
 
 func (e *Engine) abandon(a Attempt, keep Retention) {
+	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.abandoned[a.ID] = abandonedClaim{a, keep, time.Now()}
+	e.abandoned[a.ID] = &abandonedClaim{attempt: a, retention: keep, since: now, next: now, pause: firstAbandonPause}
 }
 
 // lateClaim handles the result of a claim that nobody waits for any more.
 func (e *Engine) lateClaim(a Attempt, keep Retention, late Result, err error) {
-	if err == nil && late.Record.Attempt.ID == a.ID {
-		go e.releaseAbandoned(abandonedClaim{attempt: a, retention: keep})
+	if err == nil {
+		e.releaseAbandoned(a, keep, late.Record)
 	}
 }
 
-// ReleaseAbandoned looks for claims that were given up and turned up all the same, and releases them:
-// this process knows that it sent nothing. It is called with every renewal of the lease.
+// ReleaseAbandoned looks for claims that were given up and turned up all the same, and has them
+// released: this process knows that it sent nothing. It is called with every renewal of the lease.
+// It waits for no release; one that fails is made again when the claim is looked for the next time.
 func (e *Engine) ReleaseAbandoned(ctx context.Context) {
-	e.mu.Lock()
-	var claims []abandonedClaim
-	var ids []OperationID
-	for id, c := range e.abandoned {
-		if time.Since(c.since) > abandonedFor {
-			delete(e.abandoned, id)
-			continue
-		}
-		claims = append(claims, c)
-		ids = append(ids, c.attempt.Operation)
-	}
-	e.mu.Unlock()
 	const batch = 500
+	claims := e.dueAbandoned(time.Now())
+	ids := make([]OperationID, 0, batch)
 	for len(claims) > 0 {
 		n := min(batch, len(claims))
-		records, err := e.store.Find(ctx, ids[:n])
-		if err != nil {
+		ids = ids[:0]
+		for _, c := range claims[:n] {
+			ids = append(ids, c.attempt.Operation)
+		}
+		records, err := e.store.Find(ctx, ids)
+		if err != nil || len(records) != n {
 			return
 		}
+		e.looked(claims[:n], time.Now())
 		for i, r := range records {
-			if r.Attempt.ID == claims[i].attempt.ID && (r.State == Executing || r.State == Unknown) {
-				e.releaseAbandoned(claims[i])
-			}
+			e.releaseAbandoned(claims[i].attempt, claims[i].retention, r)
 		}
-		claims, ids = claims[n:], ids[n:]
+		claims = claims[n:]
 	}
 }
 
-func (e *Engine) releaseAbandoned(c abandonedClaim) {
-	// Late or not, the committer goes on trying; a second release does nothing.
-	res, err := e.committer.Submit(Release{Attempt: c.attempt, Cause: CauseAbandoned, Retention: c.retention}, nil)
-	if err == nil && res.Applied {
-		e.mu.Lock()
-		delete(e.abandoned, c.attempt.ID)
-		e.mu.Unlock()
+// dueAbandoned returns the claims to look for now, and forgets those that were watched for long enough.
+func (e *Engine) dueAbandoned(now time.Time) []*abandonedClaim {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var due []*abandonedClaim
+	for id, c := range e.abandoned {
+		if now.Sub(c.since) > abandonedFor {
+			delete(e.abandoned, id)
+		} else if !c.next.After(now) {
+			due = append(due, c)
+		}
 	}
+	return due
+}
+
+func (e *Engine) looked(claims []*abandonedClaim, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range claims {
+		c.next, c.pause = now.Add(c.pause), min(2*c.pause, lastAbandonPause)
+	}
+}
+
+func (e *Engine) releaseAbandoned(a Attempt, keep Retention, seen Record) {
+	if seen.Attempt.ID != a.ID || seen.State != Executing && seen.State != Unknown {
+		return
+	}
+	// The error says that the committer stops; then the lease is given back, and the record is in doubt.
+	_ = e.committer.post(Release{Attempt: a, Cause: CauseAbandoned, Retention: keep}, nil)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -15,7 +16,7 @@ var (
 	// ErrOverloaded says that a queue was full. Nothing was written.
 	ErrOverloaded = errors.New("too many requests wait for the store")
 	// ErrStoreTimeout says that the store gave no result in time. Something may have been written, or
-	// may be written later.
+	// may be written later, unless it comes in a *RolledBackError.
 	ErrStoreTimeout = errors.New("the store did not answer in time")
 	// ErrStopped says that the committer no longer takes work. Nothing was written.
 	ErrStopped = errors.New("shutting down")
@@ -63,8 +64,10 @@ type Committer struct {
 	outcomes *lane // the same lane as claims if OneLane
 	stop     context.CancelFunc
 	stopped  context.Context
+	cut      context.CancelFunc // ends what is still being applied some time after stop
+	last     context.Context
 	flushers sync.WaitGroup
-	slow     sync.WaitGroup
+	alone    sync.WaitGroup
 }
 
 // NewCommitter starts a committer. Stop ends it.
@@ -86,10 +89,11 @@ func NewCommitter(store Store, o CommitterOptions) *Committer {
 	}
 	c := &Committer{store: store, o: o}
 	c.stopped, c.stop = context.WithCancel(context.Background())
-	c.claims = newLane("claim")
+	c.last, c.cut = context.WithCancel(context.Background())
+	c.claims = newLane("claim", o.Flushers)
 	c.outcomes = c.claims
 	if !o.OneLane {
-		c.outcomes = newLane("outcome")
+		c.outcomes = newLane("outcome", o.Flushers)
 		c.start(c.outcomes)
 	}
 	c.start(c.claims)
@@ -103,29 +107,30 @@ func (c *Committer) start(l *lane) {
 }
 
 // Stop lets what waits be applied once more, then ends the flushers; what fails then is not tried
-// again. It is safe to call twice.
+// again. It takes one timeout, and what the store needs to notice its end. It is safe to call twice.
 func (c *Committer) Stop() {
 	c.stop()
 	c.claims.close()
 	c.outcomes.close()
+	end := time.AfterFunc(c.o.Timeout, c.cut)
+	defer end.Stop()
 	c.flushers.Wait()
-	c.slow.Wait()
+	c.alone.Wait()
+	c.cut()
 }
 
-// Submit applies t in the next batch of its lane and returns the result. If there is none within the
-// timeout it returns ErrStoreTimeout, and late, unless nil, is called if a result comes after all:
-// a claim is then no longer tried again, but an outcome is, for as long as the committer runs.
-// A *RolledBackError means that t left no trace.
+// Submit applies t in the next batch of its lane and returns the result. The error is one of
+//
+//   - ErrOverloaded or ErrStopped: t was not taken in;
+//   - a *RolledBackError: the store refuses t. A claim left no trace; an outcome left none on its last try;
+//   - ErrStoreTimeout: there is no result so far. A claim is not begun any more, but a try that is on
+//     its way may still be written; an outcome is tried again for as long as the committer runs.
+//
+// After ErrStoreTimeout late, unless nil, is called when a claim has a result after all, and in any
+// case once for an outcome: with its result, or the error that ends it. It must not block.
 func (c *Committer) Submit(t Transition, late func(Result, error)) (Result, error) {
-	it := &item{t: t, op: t.Target(), late: late, ready: make(chan struct{})}
-	l, limit := c.outcomes, 0
-	switch t.(type) {
-	case Claim, Cancel, Acknowledge, Import:
-		l, limit = c.claims, c.o.MaxQueue
-		it.perishable = true
-	case Complete, Release, Doubt, Resolve:
-	}
-	if err := l.push(it, limit); err != nil {
+	it := newItem(t, late)
+	if err := c.push(it); err != nil {
 		return Result{}, err
 	}
 	timer := time.NewTimer(c.o.Timeout)
@@ -134,12 +139,28 @@ func (c *Committer) Submit(t Transition, late func(Result, error)) (Result, erro
 	case <-it.ready:
 		return it.result, it.err
 	case <-timer.C:
-		if it.leave() {
+		if left, untouched := it.leave(); untouched {
+			return Result{}, &RolledBackError{Err: ErrStoreTimeout}
+		} else if left {
 			return Result{}, ErrStoreTimeout
 		}
-		<-it.ready // it was settled at this very moment
+		<-it.ready // it was finished at this very moment
 		return it.result, it.err
 	}
+}
+
+// post is Submit of an outcome that nobody waits for. The error is ErrStopped; then late is not called.
+func (c *Committer) post(t Transition, late func(Result, error)) error {
+	it := newItem(t, late)
+	it.state = abandoned
+	return c.push(it)
+}
+
+func (c *Committer) push(it *item) error {
+	if it.perishable {
+		return c.claims.push(it, c.o.MaxQueue)
+	}
+	return c.outcomes.push(it, 0)
 }
 
 func (c *Committer) run(l *lane) {
@@ -150,63 +171,113 @@ func (c *Committer) run(l *lane) {
 			return
 		}
 		c.flush(l, batch)
+		clear(batch)
 	}
 }
+
+// triesTogether is how often a batch of unknown outcome is applied before its items part. One that
+// makes every try fail without a word why must not hold the others for ever.
+const triesTogether = 3
 
 // flush applies a batch until its outcome is known. A batch whose outcome is unknown is applied again
-// as it is, less the claims that nobody waits for any more.
+// as it is, less the claims that nobody waits for any more. One that rolls back is applied item by
+// item, so that the one to blame fails alone. What cannot be written now goes on by itself, and the
+// flusher takes the next batch.
 func (c *Committer) flush(l *lane, batch []*item) {
 	slices.SortFunc(batch, func(a, b *item) int { return bytes.Compare(a.op[:], b.op[:]) })
-	for try := 0; ; try++ {
-		var gone []*item
-		batch, gone = split(batch)
-		l.settle(gone)
-		if len(batch) == 0 {
+	var err error
+	for try := range triesTogether {
+		if try > 0 && !c.pause(try-1) {
+			break
+		}
+		if batch, err = c.attempt(l, batch); len(batch) == 0 {
 			return
 		}
-		results, err := c.apply(l, batch)
-		if err == nil {
-			c.deliver(l, batch, results)
-			return
+		if isRolledBack(err) {
+			break
 		}
-		var rolledBack *RolledBackError
-		if errors.As(err, &rolledBack) {
-			c.flushSingly(l, batch, rolledBack)
-			return
+	}
+	// Outcomes first: a claim that waits for a foreign lock takes its time.
+	slices.SortStableFunc(batch, func(a, b *item) int {
+		switch {
+		case a.perishable == b.perishable:
+			return 0
+		case a.perishable:
+			return 1
 		}
-		if !c.pause(try) {
-			for _, it := range batch {
-				it.finish(Result{}, ErrStoreTimeout)
+		return -1
+	})
+	single := len(batch) > 1 && isRolledBack(err)
+	for _, it := range batch {
+		one := []*item{it}
+		if single {
+			if one, err = c.attempt(l, one); len(one) == 0 {
+				continue
 			}
-			l.settle(batch)
-			return
+			single = isRolledBack(err) // once the store does not answer, do not ask it for each of the others
 		}
+		c.alone.Go(func() { c.insist(l, it) })
 	}
 }
 
-// flushSingly finds the item that made a batch roll back, so that it fails alone. One that a foreign
-// lock blocks goes on trying in a goroutine of its own.
-func (c *Committer) flushSingly(l *lane, batch []*item, cause *RolledBackError) {
-	if len(batch) > 1 {
-		for _, it := range batch {
-			c.flush(l, []*item{it})
+// insist goes on with an item whose operation is blocked, or whose outcome is unknown, until it is done.
+// Few of a lane are with the store at a time.
+func (c *Committer) insist(l *lane, it *item) {
+	rest := []*item{it}
+	for try := 0; len(rest) > 0; try++ {
+		if !c.pause(try) {
+			it.giveUp()
+			l.settle(rest)
+			return
 		}
-		return
+		l.slow <- struct{}{}
+		rest, _ = c.attempt(l, rest)
+		<-l.slow
 	}
-	it := batch[0]
-	if cause.Blocked && c.stopped.Err() == nil {
-		c.slow.Go(func() {
-			if !c.pause(0) {
-				it.finish(Result{}, cause)
-				l.settle([]*item{it})
-				return
+}
+
+// attempt applies what is still wanted of a batch once. It returns the items that are not done, and why.
+func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
+	batch = begin(l, batch)
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	results, err := c.apply(l, batch)
+	if err == nil {
+		for i, it := range batch {
+			if results[i].Applied {
+				c.o.Observer.Moved(results[i].Record.State)
 			}
-			c.flush(l, []*item{it})
-		})
-		return
+			it.finish(results[i], nil)
+		}
+		l.settle(batch)
+		return nil, nil
 	}
-	it.finish(Result{}, cause)
-	l.settle(batch)
+	for _, it := range batch {
+		it.failed(err)
+	}
+	var rolledBack *RolledBackError
+	if len(batch) == 1 && errors.As(err, &rolledBack) && !rolledBack.Blocked {
+		batch[0].finish(Result{}, err)
+		l.settle(batch)
+		return nil, nil
+	}
+	return batch, err
+}
+
+// begin drops the claims that nobody waits for any more.
+func begin(l *lane, batch []*item) []*item {
+	var gone []*item
+	keep := batch[:0]
+	for _, it := range batch {
+		if it.begin() {
+			keep = append(keep, it)
+		} else {
+			gone = append(gone, it)
+		}
+	}
+	l.settle(gone)
+	return keep
 }
 
 func (c *Committer) apply(l *lane, batch []*item) ([]Result, error) {
@@ -215,25 +286,32 @@ func (c *Committer) apply(l *lane, batch []*item) ([]Result, error) {
 		ts[i] = it.t
 	}
 	// Not derived from any request: a client that leaves must not cancel other clients' commits.
-	ctx, cancel := context.WithTimeout(context.Background(), c.o.Timeout)
+	ctx, cancel := context.WithTimeout(c.last, c.o.Timeout)
 	defer cancel()
 	start := time.Now()
 	results, err := c.store.Apply(ctx, ts)
-	if err == nil && len(results) != len(ts) {
-		err = errors.New("the store returned a wrong number of results")
+	switch {
+	case err == nil:
+		err = check(batch, results)
+	case isRolledBack(err) && ctx.Err() != nil:
+		// Its time ran out: that refuses no item.
+		err = fmt.Errorf("%w: %v", ErrStoreTimeout, err)
 	}
 	c.o.Observer.Batched(l.name, len(ts), time.Since(start), err)
 	return results, err
 }
 
-func (c *Committer) deliver(l *lane, batch []*item, results []Result) {
-	for i, it := range batch {
-		if results[i].Applied {
-			c.o.Observer.Moved(results[i].Record.State)
-		}
-		it.finish(results[i], nil)
+// check refuses results that are not about the items one by one: what is told to a caller must be its own.
+func check(batch []*item, results []Result) error {
+	if len(results) != len(batch) {
+		return fmt.Errorf("the store returned %d results for %d transitions", len(results), len(batch))
 	}
-	l.settle(batch)
+	for i, it := range batch {
+		if results[i].Record.ID != it.op {
+			return errors.New("the store returned a result for another operation")
+		}
+	}
+	return nil
 }
 
 // pause waits before a batch is tried again: 25 ms, doubled up to 1 s, with full jitter above half so
@@ -247,76 +325,5 @@ func (c *Committer) pause(try int) bool {
 		return true
 	case <-c.stopped.Done():
 		return false
-	}
-}
-
-// split separates the items that are to be applied from perishable ones whose submitter has left.
-func split(batch []*item) (keep, gone []*item) {
-	for _, it := range batch {
-		if it.perishable && it.left() {
-			gone = append(gone, it)
-		}
-	}
-	if gone == nil {
-		return batch, nil
-	}
-	for _, it := range batch {
-		if !slices.Contains(gone, it) {
-			keep = append(keep, it)
-		}
-	}
-	return keep, gone
-}
-
-// item is one submitted transition.
-type item struct {
-	t          Transition
-	op         OperationID
-	perishable bool // not applied any more once its submitter has left
-	late       func(Result, error)
-
-	mu     sync.Mutex
-	state  itemState
-	result Result
-	err    error
-	ready  chan struct{} // closed when result and err are set
-}
-
-type itemState uint8
-
-const (
-	waiting itemState = iota
-	finished
-	abandoned
-)
-
-// leave is the submitter's: it reports whether it left before the item was finished.
-func (it *item) leave() bool {
-	it.mu.Lock()
-	defer it.mu.Unlock()
-	if it.state == waiting {
-		it.state = abandoned
-	}
-	return it.state == abandoned
-}
-
-func (it *item) left() bool {
-	it.mu.Lock()
-	defer it.mu.Unlock()
-	return it.state == abandoned
-}
-
-// finish gives the item its result, or calls late if nobody waits for it.
-func (it *item) finish(r Result, err error) {
-	it.mu.Lock()
-	left := it.state == abandoned
-	if !left {
-		it.state = finished
-		it.result, it.err = r, err
-		close(it.ready)
-	}
-	it.mu.Unlock()
-	if left && it.late != nil {
-		it.late(r, err)
 	}
 }

@@ -32,7 +32,7 @@ type Engine struct {
 	flights   *flights
 
 	mu        sync.Mutex
-	abandoned map[AttemptID]abandonedClaim
+	abandoned map[AttemptID]*abandonedClaim
 	running   int           // claims and executions that are not settled
 	idle      chan struct{} // closed when running falls to 0, if somebody drains
 }
@@ -43,7 +43,7 @@ func NewEngine(store Store, committer *Committer, lease *Lease, cache Cache) *En
 		cache = noCache{}
 	}
 	return &Engine{store: store, committer: committer, lease: lease, cache: cache, flights: newFlights(),
-		abandoned: make(map[AttemptID]abandonedClaim)}
+		abandoned: make(map[AttemptID]*abandonedClaim)}
 }
 
 // Request is what the engine needs to know of a protected request.
@@ -71,14 +71,22 @@ type Decision struct {
 	flight    *flight
 }
 
+// claimTries is how often a request claims anew when what refused its claim had gone by the time the
+// record was read.
+const claimTries = 3
+
 // Begin rules on a request. If nothing stands against it, it commits a claim and returns Granted: the
 // caller, and nobody else, sends the request once. An error is r.Refusal, ErrNoLease, ErrOverloaded,
-// ErrStoreTimeout, ErrStopped or the store's; with any of them nothing is or will be sent.
+// ErrStoreTimeout, ErrStopped or the store's; with any of them nothing is or will be sent. Claimable
+// comes with an error only.
 func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 	if rec, ok := e.cache.Get(r.ID); ok {
 		return Decision{Ruling: Judge(rec, r.Fingerprint), Record: rec}, nil
 	}
-	for {
+	for claims := 0; ; {
+		if _, ok := e.lease.Owner(); !ok && r.Refusal == nil {
+			r.Refusal = ErrNoLease // what is settled is answered all the same
+		}
 		if r.Refusal != nil && e.flights.find(r.ID) == nil {
 			return e.lookUp(ctx, r)
 		}
@@ -88,7 +96,14 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 				e.grounded(r.ID, f, errNotClaimed)
 				continue
 			}
-			return e.claim(r, f)
+			d, err := e.claim(r, f)
+			if err != nil || d.Ruling != Claimable {
+				return d, err
+			}
+			if claims++; claims == claimTries {
+				return d, errUnexplained
+			}
+			continue
 		}
 		<-f.claimed // bounded by the claim's own timeout
 		if f.err != nil {
@@ -104,6 +119,8 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 		return Decision{Ruling: ruling, Record: f.record, flight: f}, nil
 	}
 }
+
+var errUnexplained = errors.New("the store refused a claim again and again without a reason")
 
 // errNotClaimed marks a flight whose opener never tried to claim.
 var errNotClaimed = errors.New("no claim was made")
@@ -128,26 +145,28 @@ func (e *Engine) claim(r Request, f *flight) (Decision, error) {
 	}
 	attempt := Attempt{Operation: r.ID, ID: NewAttemptID(), Owner: owner}
 	e.begun()
+	asOf := time.Now()
 	res, err := e.committer.Submit(Claim{
 		Attempt: attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target,
 		Budget: r.Budget, Resend: r.Resend, KeyDate: r.KeyDate, Retention: r.Retention, Trace: r.Trace,
 	}, func(late Result, err error) { e.lateClaim(attempt, r.Retention, late, err) })
-	if err == nil && !res.Applied && res.Record.Attempt.ID == attempt.ID {
+	switch {
+	case err == nil && !res.Applied && res.Record.Attempt.ID == attempt.ID:
 		// Committed, but under a lease that has lapsed since. Nothing was sent: say so.
 		e.abandon(attempt, r.Retention)
+		e.lateClaim(attempt, r.Retention, res, nil)
 		err = ErrNoLease
+	case errors.Is(err, ErrStoreTimeout) && !isRolledBack(err):
+		e.abandon(attempt, r.Retention)
 	}
 	if err != nil {
 		e.ended()
-		if errors.Is(err, ErrStoreTimeout) {
-			e.abandon(attempt, r.Retention)
-		}
 		return Decision{}, e.grounded(r.ID, f, err)
 	}
 	f.record, f.granted = res.Record, res.Applied
 	if !res.Applied {
 		e.ended()
-		e.remember(res.Record)
+		e.remember(res.Record, asOf)
 		e.flights.leave(r.ID, f)
 		close(f.claimed)
 		return Decision{Ruling: Judge(res.Record, r.Fingerprint), Record: res.Record}, nil
@@ -166,23 +185,27 @@ func (e *Engine) grounded(id OperationID, f *flight, err error) error {
 
 // Find reads one record, without its place in this process's memory.
 func (e *Engine) Find(ctx context.Context, id OperationID) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.committer.o.Timeout)
+	defer cancel()
+	asOf := time.Now()
 	records, err := e.store.Find(ctx, []OperationID{id})
 	if err != nil {
 		return Record{}, err
 	}
-	if len(records) != 1 {
-		return Record{}, fmt.Errorf("the store returned %d records for one operation", len(records))
+	if len(records) != 1 || records[0].ID != id {
+		return Record{}, fmt.Errorf("the store returned %d records, or another one, for one operation", len(records))
 	}
-	e.remember(records[0])
+	e.remember(records[0], asOf)
 	return records[0], nil
 }
 
-// remember caches what cannot change any more, except by being forgotten.
-func (e *Engine) remember(r Record) {
+// remember caches what cannot change any more, except by being forgotten. The record was asked for at
+// asOf: what has passed since counts.
+func (e *Engine) remember(r Record, asOf time.Time) {
 	if r.State != Completed || r.Damaged || r.Response == nil || !r.Response.Replayable {
 		return
 	}
-	if ttl := min(cacheTTL, r.BodyExpires.Sub(r.Observed)); ttl > 0 {
+	if ttl := min(cacheTTL, r.BodyExpires.Sub(r.Observed)) - time.Since(asOf); ttl > 0 {
 		e.cache.Put(r, ttl)
 	}
 }
@@ -190,12 +213,14 @@ func (e *Engine) remember(r Record) {
 // Drain waits until every execution is settled, or ctx ends.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.mu.Lock()
-	idle := make(chan struct{})
 	if e.running == 0 {
-		close(idle)
-	} else {
-		e.idle = idle
+		e.mu.Unlock()
+		return nil
 	}
+	if e.idle == nil {
+		e.idle = make(chan struct{})
+	}
+	idle := e.idle
 	e.mu.Unlock()
 	select {
 	case <-idle:

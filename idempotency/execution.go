@@ -3,6 +3,7 @@ package idempotency
 import (
 	"errors"
 	"sync"
+	"time"
 )
 
 // Execution is the right and the duty of one claimant: to send the request at most once, and then to
@@ -14,6 +15,7 @@ type Execution struct {
 	attempt   Attempt
 	retention Retention
 	once      sync.Once
+	wanted    Transition // what the caller asked for
 }
 
 // Attempt returns the attempt that was granted.
@@ -46,36 +48,74 @@ func (x *Execution) Doubt(cause Cause) Outcome {
 
 func (x *Execution) settle(t Transition, answer *Response) Outcome {
 	x.once.Do(func() {
-		e, f := x.engine, x.flight
-		late := func(late Result, err error) {
-			if err == nil {
-				e.remember(late.Record)
-			}
-			e.flights.leave(x.attempt.Operation, f)
-			e.ended()
-		}
-		res, err := e.committer.Submit(t, late)
+		x.wanted = t
+		asOf := time.Now()
+		res, err := x.submit(t)
 		if _, isDoubt := t.(Doubt); isRolledBack(err) && !isDoubt {
 			// The store will never take this: the doubt is what can still be recorded.
-			res, err = e.committer.Submit(Doubt{x.attempt, CauseUnrecordable, x.retention}, late)
+			res, err = x.submit(x.unrecordable())
 		}
-		f.outcome = Outcome{Record: res.Record, Err: err}
-		if err == nil {
-			e.remember(res.Record)
+		x.flight.outcome = Outcome{Record: res.Record, Err: err}
+		switch {
+		case err == nil:
 			if res.Record.State == NotExecuted && res.Record.Attempt.ID == x.attempt.ID {
-				f.outcome.Answer = answer
+				x.flight.outcome.Answer = answer
 			}
+			x.land(res.Record, asOf)
+		case errors.Is(err, ErrStoreTimeout):
+			// The committer goes on trying, and the flight stays: late lands it.
+		case isRolledBack(err):
+			x.again()
+		default:
+			x.land(Record{}, asOf)
 		}
-		if !errors.Is(err, ErrStoreTimeout) {
-			// After a timeout the committer goes on trying, and the flight stays: late lands it.
-			e.flights.leave(x.attempt.Operation, f)
-			e.ended()
-		}
-		close(f.done)
+		close(x.flight.done)
 	})
 	<-x.flight.done
 	return x.flight.outcome
 }
+
+func (x *Execution) submit(t Transition) (Result, error) {
+	asOf := time.Now()
+	return x.engine.committer.Submit(t, func(res Result, err error) { x.late(t, asOf, res, err) })
+}
+
+// late hears what became of an outcome after nobody could wait for it any longer.
+func (x *Execution) late(t Transition, asOf time.Time, res Result, err error) {
+	if !isRolledBack(err) { // written, or given up with the committer
+		x.land(res.Record, asOf)
+		return
+	}
+	if _, isDoubt := t.(Doubt); isDoubt {
+		x.again()
+	} else {
+		x.post(x.unrecordable())
+	}
+}
+
+// again tries the outcome itself once more after a while. A store that refuses even the doubt has
+// nothing against this one; it takes nothing at all, as when its disk is full.
+func (x *Execution) again() {
+	time.AfterFunc(refusedPause, func() { x.post(x.wanted) })
+}
+
+const refusedPause = time.Second
+
+func (x *Execution) post(t Transition) {
+	asOf := time.Now()
+	if err := x.engine.committer.post(t, func(res Result, err error) { x.late(t, asOf, res, err) }); err != nil {
+		x.land(Record{}, asOf)
+	}
+}
+
+// land ends the flight: whoever comes now asks the store.
+func (x *Execution) land(r Record, asOf time.Time) {
+	x.engine.remember(r, asOf)
+	x.engine.flights.leave(x.attempt.Operation, x.flight)
+	x.engine.ended()
+}
+
+func (x *Execution) unrecordable() Doubt { return Doubt{x.attempt, CauseUnrecordable, x.retention} }
 
 // CauseUnrecordable says that the store refused the outcome itself.
 const CauseUnrecordable Cause = "unrecordable"

@@ -6,16 +6,18 @@ import "sync"
 // that one waits or is on its way to the store. Further items of the operation stand behind it.
 type lane struct {
 	name   string
+	slow   chan struct{} // a slot for each item that may be tried by itself at a time
 	mu     sync.Mutex
 	more   sync.Cond
-	first  []*item // outcomes: taken before the others
-	then   []*item // claims
-	behind map[OperationID][]*item
+	first  []*item                 // outcomes: taken before the others
+	then   []*item                 // claims
+	behind map[OperationID][]*item // of every busy operation, what stands behind
+	claims int                     // perishable items that wait, also behind others
 	closed bool
 }
 
-func newLane(name string) *lane {
-	l := &lane{name: name, behind: make(map[OperationID][]*item)}
+func newLane(name string, slow int) *lane {
+	l := &lane{name: name, slow: make(chan struct{}, slow), behind: make(map[OperationID][]*item)}
 	l.more.L = &l.mu
 	return l
 }
@@ -27,8 +29,11 @@ func (l *lane) push(it *item, limit int) error {
 	if l.closed {
 		return ErrStopped
 	}
-	if limit > 0 && len(l.then) >= limit {
+	if limit > 0 && l.claims >= limit {
 		return ErrOverloaded
+	}
+	if it.perishable {
+		l.claims++
 	}
 	if queue, busy := l.behind[it.op]; busy {
 		l.behind[it.op] = append(queue, it)
@@ -49,18 +54,21 @@ func (l *lane) enqueue(it *item) {
 }
 
 // take waits until something is queued and moves at most n items to batch. It returns an empty batch
-// once the lane is closed and empty.
+// once the lane is closed and nothing of it is queued or under way, so that what stands behind another
+// item is taken too.
 func (l *lane) take(batch []*item, n int) []*item {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for len(l.first)+len(l.then) == 0 {
-		if l.closed {
+		if l.closed && len(l.behind) == 0 {
 			return batch
 		}
 		l.more.Wait()
 	}
 	batch, l.first = shift(batch, l.first, n)
+	queued := len(l.then)
 	batch, l.then = shift(batch, l.then, n-len(batch))
+	l.claims -= queued - len(l.then)
 	return batch
 }
 
@@ -87,6 +95,9 @@ func (l *lane) settle(items []*item) {
 		}
 		l.behind[it.op] = queue[1:]
 		l.enqueue(queue[0])
+	}
+	if l.closed && len(l.behind) == 0 {
+		l.more.Broadcast()
 	}
 }
 

@@ -34,7 +34,8 @@ func NewLease(store LeaseStore, instance Instance, length time.Duration, clock C
 }
 
 // Start acquires the lease and keeps it until Stop. The error is the store's; then nothing runs.
-// After each renewal it sweeps, and calls tick, which may be nil.
+// After each renewal it sweeps; then, and also after one that failed, it calls tick, which may be nil
+// and has to end with its context. Start is called once.
 func (l *Lease) Start(ctx context.Context, tick func(context.Context)) error {
 	if err := l.acquire(ctx); err != nil {
 		return err
@@ -80,8 +81,10 @@ func (l *Lease) Holds(o Owner) bool {
 	return ok && now == o
 }
 
+// keep renews every third of the lease, sooner after a failure, and gives each round at most a third:
+// a slow sweep or tick must not cost the lease.
 func (l *Lease) keep(ctx context.Context, tick func(context.Context)) {
-	timer := time.NewTicker(l.length / 3)
+	timer := time.NewTimer(l.length / 3)
 	defer timer.Stop()
 	for {
 		select {
@@ -89,15 +92,18 @@ func (l *Lease) keep(ctx context.Context, tick func(context.Context)) {
 			return
 		case <-timer.C:
 		}
+		timer.Reset(l.length / 3)
 		try, cancel := context.WithTimeout(ctx, l.length/3)
 		if err := l.renew(try); err == nil {
 			// Best effort: what a sweep misses, readers derive, and the next sweep finds.
 			_, _ = l.store.Sweep(try)
+		} else {
+			timer.Reset(l.length / 12)
+		}
+		if tick != nil {
+			tick(try)
 		}
 		cancel()
-		if tick != nil {
-			tick(ctx)
-		}
 	}
 }
 
@@ -108,6 +114,9 @@ func (l *Lease) renew(ctx context.Context) error {
 	begun := l.clock.Now()
 	err := l.store.Renew(ctx, owner, l.length)
 	if errors.Is(err, ErrLeaseLost) {
+		l.mu.Lock()
+		l.held = false
+		l.mu.Unlock()
 		return l.acquire(ctx)
 	}
 	if err == nil {

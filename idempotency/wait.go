@@ -11,12 +11,17 @@ import (
 // settled is false only if the record was still executing after d had passed. Only the end of ctx cuts
 // the wait short; it must not be a request's, since a half-closed client still reads.
 func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Outcome, settled bool, err error) {
+	var unrecorded *Outcome
 	if d.flight != nil && d.flight.granted && wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		select {
 		case <-d.flight.done:
-			return d.flight.outcome, true, nil
+			if d.flight.outcome.Err == nil {
+				return d.flight.outcome, true, nil
+			}
+			// The store may have it by now, and others may have seen it there.
+			unrecorded = &d.flight.outcome
 		case <-timer.C:
 		case <-ctx.Done():
 		}
@@ -24,6 +29,9 @@ func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Ou
 	}
 	n := d.Record.Attempt.N
 	rec, err := e.Await(ctx, d.Record.ID, wait, func(r Record) bool { return r.State != Executing || r.Attempt.N != n })
+	if unrecorded != nil && (err != nil || rec.State == Executing && rec.Attempt.N == n) {
+		return *unrecorded, true, nil
+	}
 	if err != nil {
 		return Outcome{}, false, err
 	}
