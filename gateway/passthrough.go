@@ -30,6 +30,10 @@ func (g *Gateway) pass(w http.ResponseWriter, r *http.Request, b *bound, t route
 		ev.State = problem.Unprotected
 	}
 	p := &passing{target: t, unprotected: unprotected, ev: ev}
+	if r.Body != http.NoBody {
+		// Over HTTP/1.1 net/http would read the whole request before it lets an answer begin.
+		_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 needs no permission
+	}
 	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ev.Context(), passingKey{}, p)))
 }
 
