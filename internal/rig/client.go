@@ -179,10 +179,14 @@ func (g *Gateway) Send(t testing.TB, method, bytes string, half bool) *Answer {
 	return ReadAnswer(t, c, method)
 }
 
-// ReadAnswer reads a whole answer off a connection.
+// ReadAnswer reads a whole answer off a connection, past interim ones.
 func ReadAnswer(t testing.TB, c io.Reader, method string) *Answer {
 	t.Helper()
-	resp, err := http.ReadResponse(bufio.NewReader(c), &http.Request{Method: method})
+	r := bufio.NewReader(c)
+	resp, err := http.ReadResponse(r, &http.Request{Method: method})
+	for err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
+		resp, err = http.ReadResponse(r, &http.Request{Method: method})
+	}
 	if err != nil {
 		t.Errorf("no answer: %v", err)
 		return &Answer{Header: http.Header{}}

@@ -20,6 +20,7 @@ type Config struct {
 	Upstreams string   // further ones, indented by two
 	Extra     string   // further top-level lines
 	Caller    string   // default "{none: {}}"
+	Args      []string // of serve, instead of the file
 	Env       []string // NAME=value, beside the test's own environment
 }
 

@@ -24,6 +24,7 @@ type Gateway struct {
 	Admin string // host:port for operators
 
 	file    string
+	args    []string
 	env     []string
 	process *os.Process
 	exited  chan struct{}
@@ -47,6 +48,10 @@ func New(t testing.TB, c Config) *Gateway {
 		c.Store = "sqlite:" + filepath.Join(dir, "onceway.db")
 	}
 	g := &Gateway{file: filepath.Join(dir, "onceway.yaml"), env: c.Env, output: &output{}}
+	g.args = []string{"serve", "--config", g.file, "--migrate"}
+	if c.Args != nil {
+		g.args = append([]string{"serve"}, c.Args...)
+	}
 	if err := os.WriteFile(g.file, []byte(c.yaml()), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +81,7 @@ var banner = regexp.MustCompile(`listen +https?://(\S+) .*admin http://(\S+)`)
 func (g *Gateway) Launch(t testing.TB) {
 	t.Helper()
 	from := g.output.Len()
-	g.launch(t, "serve", "--config", g.file, "--migrate")
+	g.launch(t)
 	g.Until(t, "the gateway prints its addresses", func() bool {
 		found := banner.FindStringSubmatch(g.output.String()[from:])
 		if found != nil {
@@ -88,9 +93,9 @@ func (g *Gateway) Launch(t testing.TB) {
 
 // launch keeps the thread that forks until the process is gone, because the kernel sends the
 // parent-death signal when that thread ends.
-func (g *Gateway) launch(t testing.TB, args ...string) {
+func (g *Gateway) launch(t testing.TB) {
 	t.Helper()
-	command := exec.Command(Binary(t), args...)
+	command := exec.Command(Binary(t), g.args...)
 	command.Env = append(environ(), g.env...)
 	command.Dir = filepath.Dir(g.file)
 	command.Stdout, command.Stderr = g.output, g.output

@@ -288,7 +288,7 @@ func unreachableAnswers(t *testing.T, at *table) {
 	at.late()
 	at.g.Do(t, r).Is(t, executed)
 	wantEffects(t, at.b, r.Key, 1)
-	if got := at.b.Of(t, ledger.Effect, r.Key)[0].Attempt; got != "3" {
+	if got := only(t, at.b, ledger.Effect, r.Key).Attempt; got != "3" {
 		t.Errorf("the backend saw attempt %s, want 3", got)
 	}
 	wantState(t, at.g, r.Key, "completed", 3)

@@ -52,7 +52,7 @@ func TestKeptAliveConnectionDiesAfterExecution(t *testing.T) {
 						wantState(t, g, r.Key, "unknown", 1)
 						g.Do(t, r).Is(t, stillUnknown)
 						wantEffects(t, b, r.Key, 1)
-						last, victim := b.Of(t, ledger.Begin, warm.Key)[0], b.Of(t, ledger.Begin, r.Key)[0]
+						last, victim := only(t, b, ledger.Begin, warm.Key), only(t, b, ledger.Begin, r.Key)
 						if victim.Proto != proto {
 							t.Fatalf("the backend was spoken to in %s", victim.Proto)
 						}

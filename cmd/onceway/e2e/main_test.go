@@ -62,6 +62,16 @@ func wantEffects(t *testing.T, b *ledger.Backend, key string, n int) {
 	}
 }
 
+// only returns the one line that there is.
+func only(t *testing.T, b *ledger.Backend, event ledger.Event, key string) ledger.Entry {
+	t.Helper()
+	all := b.Of(t, event, key)
+	if len(all) != 1 {
+		t.Fatalf("the ledger has %d lines %s of %s", len(all), event, key)
+	}
+	return all[0]
+}
+
 // The rows of the table of answers that most tests see.
 var (
 	executed       = rig.Want{Status: 200, State: "executed", Next: "done"}

@@ -1,0 +1,212 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/onceway/onceway/internal/ledger"
+	"github.com/onceway/onceway/internal/rig"
+)
+
+func found(state, next string) rig.Want { return rig.Want{Status: 200, State: state, Next: next} }
+
+func TestReconciliation(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	rig.EachStore(t, func(t *testing.T, dsn string) {
+		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
+		for name, test := range map[string]func(*testing.T, *rig.Gateway, *ledger.Backend){
+			"record": readRecord, "wait": waitForRecord, "not modified": notModified, "response": readResponse, "keys": awkwardKeys, "wrong calls": wrongCalls,
+		} {
+			t.Run(name, func(t *testing.T) { test(t, g, b) })
+		}
+	})
+}
+
+func readRecord(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
+	r := rig.Request{Key: newKey(), Path: "/orders/1?q=2", Body: "a", Script: ledger.Script{Status: 201, Body: ledger.Text("créé"), Header: map[string][]string{"X-Many": {"1", "2"}}}}
+	g.Do(t, r).Is(t, with(executed, 201))
+	a := g.Get(t, recordPath(r.Key)+"?include=body")
+	a.Is(t, found("completed", "done"))
+	if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("%v", a.Header)
+	}
+	rec := a.Record(t)
+	resp := rec.Response
+	if rec.Key != r.Key || rec.State != "completed" || rec.Next != "done" || rec.Attempts != 1 || rec.Revision < 2 || rec.Operation != only(t, b, ledger.Effect, r.Key).Operation ||
+		rec.Request == nil || rec.Request.Method != "POST" || rec.Request.Target != r.Path || rec.Request.Fingerprint == "" || len(rec.TraceID) != 32 ||
+		resp == nil || resp.Status != 201 || resp.Length != 6 || resp.Digest != digest("créé") || !resp.BodyAvailable || resp.Body == nil || *resp.Body != "créé" || resp.BodyEncoding != "utf-8" ||
+		len(resp.Headers["X-Many"]) != 2 {
+		t.Errorf("%s", a.Body)
+	}
+	times := rec.Times
+	if times.FirstSeen == nil || times.Dispatched == nil || times.Settled == nil || times.BodyExpires == nil || times.Expires == nil ||
+		times.Settled.Before(*times.FirstSeen) || times.BodyExpires.Sub(*times.Settled).Round(time.Minute) != 24*time.Hour || times.Expires.Sub(*times.Settled).Round(time.Minute) != 720*time.Hour {
+		t.Errorf("%s", a.Body)
+	}
+	if without := g.Get(t, recordPath(r.Key)).Record(t); without.Response.Body != nil {
+		t.Error("the body is shown without being asked for")
+	}
+	g.Get(t, recordPath(newKey())+"?wait=10").Is(t, rig.Want{Status: 404, State: "unseen", Next: "resend", Slug: "unseen"})
+	if head := g.Do(t, rig.Request{Method: "HEAD", Path: recordPath(r.Key)}); head.Status != 200 || head.Body != "" {
+		t.Errorf("HEAD: %d %q", head.Status, head.Body)
+	}
+}
+
+func waitForRecord(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
+	r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
+	answer := g.Go(t, r)
+	b.Await(t, r.Script.After, 1)
+	now := g.Get(t, recordPath(r.Key))
+	now.Is(t, found("executing", "wait"))
+	g.Get(t, recordPath(r.Key)+"?wait=1").Is(t, found("executing", "wait"))
+	held := g.Go(t, rig.Request{Method: "GET", Path: recordPath(r.Key) + "?wait=30"})
+	changed := g.Go(t, rig.Request{Method: "GET", Path: recordPath(r.Key) + "?wait=30", Header: rig.Header("If-None-Match", now.Header.Get("ETag"))})
+	b.Open(t, r.Script.After)
+	(<-answer).Is(t, executed)
+	for _, done := range []<-chan *rig.Answer{held, changed} {
+		a := <-done
+		if a == nil {
+			t.Fatal("no answer")
+		}
+		a.Is(t, found("completed", "done"))
+	}
+}
+
+func notModified(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
+	r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Status: 429, NoEffect: true}}
+	g.Do(t, r).Is(t, rig.Want{Status: 429, State: "not_executed", Next: "resend"})
+	first := g.Get(t, recordPath(r.Key))
+	first.Is(t, found("not_executed", "resend"))
+	tag := first.Header.Get("ETag")
+	for _, tags := range []string{tag, `"x", ` + tag, "W/" + tag, "*"} {
+		a := g.Get(t, recordPath(r.Key), "If-None-Match", tags)
+		a.Is(t, rig.Want{Status: 304, State: "not_executed", Next: "resend"})
+		if a.Header.Get("ETag") != tag || a.Body != "" {
+			t.Errorf("%v %q", a.Header, a.Body)
+		}
+	}
+	g.Get(t, recordPath(r.Key)+"?wait=1", "If-None-Match", tag).Is(t, rig.Want{Status: 304, State: "not_executed", Next: "resend"})
+	r.Script = ledger.Script{}
+	g.Do(t, r).Is(t, executed)
+	a := g.Get(t, recordPath(r.Key), "If-None-Match", tag)
+	a.Is(t, found("completed", "done"))
+	if a.Header.Get("ETag") == tag {
+		t.Error("the tag did not change with the record")
+	}
+}
+
+func readResponse(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
+	r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Status: 402, Body: ledger.Text("0123456789"), Header: map[string][]string{"Content-Type": {"text/csv"}, "Set-Cookie": {"a=b"}}}}
+	g.Do(t, r).Is(t, with(executed, 402))
+	path := recordPath(r.Key) + "/response"
+	whole := g.Get(t, path)
+	whole.Is(t, found("completed", "done"))
+	if whole.Body != "0123456789" || whole.Header.Get("Content-Type") != "text/csv" || whole.Header.Get("Idempotency-Response-Status") != "402" || whole.Header.Get("Set-Cookie") != "" {
+		t.Errorf("%v %q", whole.Header, whole.Body)
+	}
+	tag := whole.Header.Get("ETag")
+	if !strings.HasPrefix(tag, `"`) {
+		t.Errorf("ETag %q is not strong", tag)
+	}
+	for _, c := range []struct {
+		header []string
+		status int
+		body   string
+	}{
+		{[]string{"Range", "bytes=2-4"}, 206, "234"},
+		{[]string{"Range", "bytes=-3"}, 206, "789"},
+		{[]string{"Range", "bytes=2-4", "If-Range", tag}, 206, "234"},
+		{[]string{"Range", "bytes=2-4", "If-Range", `"other"`}, 200, "0123456789"},
+		{[]string{"Range", "bytes=20-"}, 416, ""},
+		{[]string{"If-None-Match", tag}, 304, ""},
+	} {
+		a := g.Get(t, path, c.header...)
+		if a.Status != c.status || c.status != 416 && a.Body != c.body {
+			t.Errorf("%v: %d %q, want %d %q", c.header, a.Status, a.Body, c.status, c.body)
+		}
+		if a.Header.Get("Idempotency-State") != "completed" || c.status == 206 && a.Header.Get("Idempotency-Response-Status") != "402" {
+			t.Errorf("%v: %v", c.header, a.Header)
+		}
+	}
+	g.Get(t, recordPath(newKey())+"/response").Is(t, rig.Want{Status: 404, State: "unseen", Next: "resend", Slug: "unseen"})
+	for state, script := range map[string]ledger.Script{"unknown": {Then: ledger.Close}, "not_executed": {Status: 429}} {
+		unsettled := rig.Request{Key: newKey(), Body: "a", Script: script}
+		g.Do(t, unsettled)
+		next := map[string]string{"unknown": "reconcile", "not_executed": "resend"}[state]
+		g.Get(t, recordPath(unsettled.Key)+"/response").Is(t, rig.Want{Status: 409, State: state, Next: next, Slug: "not-settled", Record: true})
+	}
+}
+
+// A key in a path is encoded once and decoded once: none becomes another, and none another path.
+func awkwardKeys(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
+	suffix := newKey()
+	for _, key := range []string{"a%41", "a%2541", "aA", "a/b", "a%2Fb", "a:b", `a"b`, `a\b`, "a?b", "a#b", "a;b", "a+b", "a@b", "~a", "a//b", "../a", "a/response", "{a}", "a|b", "<a>"} {
+		key += suffix
+		field := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(key) + `"`
+		r := rig.Request{Key: field, Body: "a", Script: ledger.Script{Body: ledger.Text(key)}}
+		a := g.Do(t, r)
+		a.Is(t, executed)
+		link := strings.TrimSuffix(strings.TrimPrefix(a.Header.Get("Link"), "<"), `>; rel="status"`)
+		if link != recordPath(key) {
+			t.Errorf("%s: Link leads to %s", key, link)
+		}
+		rec := g.Get(t, link)
+		rec.Is(t, found("completed", "done"))
+		if got := rec.Record(t).Key; got != key {
+			t.Errorf("the record of %s says that it is %s", key, got)
+		}
+		if got := g.Get(t, link+"/response").Body; got != key {
+			t.Errorf("the response of %s is %s", key, got)
+		}
+		g.Do(t, r).Is(t, replayed)
+		wantEffects(t, b, key, 1)
+	}
+}
+
+func wrongCalls(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
+	key := newKey()
+	g.Do(t, rig.Request{Key: key, Body: "a"}).Is(t, executed)
+	g.Get(t, recordPath(key)+"?wait=soon").Is(t, refused(400, "request-malformed"))
+	for _, path := range []string{"/_reconcile/v1/requests/a%20b", "/_reconcile/v1/requests/%C3%A9", "/_reconcile/v1/requests/" + strings.Repeat("x", 256), "/_reconcile/v1/requests/%2E%2E"} {
+		g.Get(t, path).Is(t, refused(400, "key-malformed"))
+	}
+	for _, path := range []string{"/_reconcile/v1", "/_reconcile/v1/nothing", recordPath(key) + "/nothing", "/.well-known/idempotency/nothing"} {
+		g.Get(t, path).Is(t, refused(404, "no-route"))
+	}
+	for _, method := range []string{"POST", "PUT", "DELETE"} {
+		a := g.Do(t, rig.Request{Method: method, Path: recordPath(key), Key: newKey()})
+		a.Is(t, refused(405, "method-not-allowed"))
+		if a.Header.Get("Allow") == "" {
+			t.Error("no Allow")
+		}
+	}
+	// Our own addresses are never forwarded.
+	for _, e := range b.Entries(t) {
+		if strings.Contains(e.Target, "_reconcile") || strings.Contains(e.Target, "well-known") {
+			t.Errorf("%s %s was forwarded", e.Method, e.Target)
+		}
+	}
+}
+
+func TestWellKnown(t *testing.T) {
+	t.Parallel()
+	g := rig.Serve(t, rig.Config{Targets: []string{"http://127.0.0.1:9"}, Policy: "max_request_body: 2MiB, header: X-Key, attach_wait: 3s",
+		Extra: "retention: {response: 1h, key: 2h}\nmax_wait: 20s\nreconcile: {base_path: /ask}"})
+	a := g.Get(t, "/.well-known/idempotency")
+	var facts struct {
+		BasePath   string                      `json:"base_path"`
+		KeyHeader  string                      `json:"key_header"`
+		Retention  struct{ Response, Key int } `json:"retention"`
+		Wait       struct{ Default, Max int }  `json:"wait"`
+		Limits     map[string]int              `json:"limits"`
+		ServerTime time.Time                   `json:"server_time"`
+	}
+	decode(t, a.Body, &facts)
+	if a.Status != 200 || facts.BasePath != "/ask" || facts.KeyHeader != "X-Key" || facts.Retention.Response != 3600 || facts.Retention.Key != 7200 ||
+		facts.Wait.Max != 20 || facts.Wait.Default != 3 || facts.Limits["request_body"] != 2<<20 || facts.ServerTime.IsZero() {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
+	g.Get(t, "/ask/requests/x").Is(t, rig.Want{Status: 404, State: "unseen", Next: "resend", Slug: "unseen"})
+}
