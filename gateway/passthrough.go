@@ -53,6 +53,8 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 			if decoded, err := url.PathUnescape(p.target.Path); err == nil {
 				u.Path = decoded
 			}
+			// net/http fills the trailers into this map when the body has ended; of a copy nobody would know.
+			pr.Out.Trailer = pr.In.Trailer
 			h := pr.Out.Header
 			for name := range h {
 				if isOurs(name) && name != "Content-Length" && name != "Traceparent" && name != "Tracestate" {
