@@ -31,6 +31,7 @@ func newServeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			relaxGC()
 			return serve(cmd.Context(), c, migrate, cmd.ErrOrStderr())
 		},
 	}
