@@ -43,7 +43,11 @@ func TestClassify(t *testing.T) {
 		{"57014", false, false}, {"57P01", false, false}, {"53100", false, false}, {"40003", false, false},
 		{"08006", false, false}, {"25006", false, false}, {"XX000", false, false}, {"", false, false}, {"2", false, false},
 	} {
-		err := classify(&pgconn.PgError{Code: c.code, Message: "m", Detail: "Key (caller, key)=(alice, secret)"})
+		message := "m"
+		if strings.HasPrefix(c.code, "22") {
+			message = `invalid input: "secret"`
+		}
+		err := classify(&pgconn.PgError{Code: c.code, Message: message, Detail: "Key (caller, key)=(alice, secret)"})
 		var rolledBack *idempotency.RolledBackError
 		if got := errors.As(err, &rolledBack); got != c.definite || got && rolledBack.Blocked != c.again {
 			t.Errorf("%q: %#v", c.code, err)
@@ -70,6 +74,7 @@ func TestAForeignLockBlocksAndLeavesNoTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
 	if _, err := tx.Exec(context.Background(), "SELECT FROM requests WHERE id = $1 FOR UPDATE", uuid(results[1].Record.ID)); err != nil {
 		t.Fatal(err)
 	}

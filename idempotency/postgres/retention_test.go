@@ -84,6 +84,7 @@ func TestPurgeGivesWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
 	if _, err := tx.Exec(context.Background(), "SELECT FROM payloads"); err != nil {
 		t.Fatal(err)
 	}
