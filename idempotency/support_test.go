@@ -112,6 +112,12 @@ func (s *faulty) applied(want func(idempotency.Transition) bool) (n int) {
 	return n
 }
 
+func (s *faulty) recorded() [][]idempotency.Transition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.batches)
+}
+
 func (s *faulty) calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,117 @@
+package idempotency_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// Of one operation there is one transition at a time in a lane, and they keep their order, though one
+// of them is retried.
+func TestOneOperationKeepsItsOrder(t *testing.T) {
+	for name, fault := range map[string]hook{"sound": nil, "retried": once(failAfter), "blocked": once(block)} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, g *gateway) {
+				var all []<-chan submitted
+				g.store.breakBy(about(request("order").ID, func(ctx context.Context, ts []idempotency.Transition, apply next) ([]idempotency.Result, error) {
+					if fault == nil {
+						return apply()
+					}
+					return fault(ctx, ts, apply)
+				}))
+				op := request("order").Operation
+				first := g.claim("order")
+				g.gather(t, func() {
+					for _, tr := range []idempotency.Transition{first, idempotency.Acknowledge{Operation: op.ID()}, g.claim("order"), idempotency.Cancel{Operation: op, Retention: retain}} {
+						all = append(all, g.submits(tr, nil))
+						all = append(all, g.submits(g.claim(name+string(rune('a'+len(all)))), nil))
+						synctest.Wait()
+					}
+				})
+				for _, c := range all {
+					if r := <-c; r.err != nil {
+						t.Error(r.err)
+					}
+				}
+				var order []string
+				for _, batch := range g.store.recorded() {
+					for _, tr := range batch {
+						if tr.Target() == op.ID() {
+							order = append(order, verb(tr))
+						}
+					}
+				}
+				if got := slices.Compact(order); !slices.Equal(got, []string{"claim", "acknowledge", "claim", "cancel"}) {
+					t.Errorf("applied in the order %v", got)
+				}
+				if r := g.store.wants(op.ID(), idempotency.Executing); r.Attempt.ID != first.Attempt.ID {
+					t.Error("the second claim won")
+				}
+			})
+		})
+	}
+}
+
+// A store with a single writer has one lane; even so outcomes come first.
+func TestOneLaneTakesOutcomesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, newModel(), idempotency.CommitterOptions{OneLane: true, Flushers: 1, MaxBatch: 4})
+		var running []*idempotency.Execution
+		for i := range 3 {
+			running = append(running, g.begin(t, request(name(i)), idempotency.Granted).Execution)
+		}
+		release := make(chan struct{})
+		g.store.breakBy(once(hold(release)))
+		g.submits(g.claim("stopper"), nil)
+		synctest.Wait()
+		for i := range 10 {
+			g.submits(g.claim("claim "+name(i)), nil)
+		}
+		synctest.Wait()
+		for _, x := range running {
+			go x.Complete(answer("made"))
+		}
+		synctest.Wait()
+		g.store.set(func(s *faulty) { s.batches = nil })
+		close(release)
+		synctest.Wait()
+		first := g.store.recorded()[0]
+		if n := len(slices.DeleteFunc(slices.Clone(first), is[idempotency.Claim])); n != 3 || len(first) != 4 {
+			t.Errorf("the first batch of %d has %d outcomes", len(first), n)
+		}
+	})
+}
+
+// In one lane, a claim that is blocked costs an outcome of its batch nothing.
+func TestOneLaneBlockedClaimHoldsNoOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, newModel(), idempotency.CommitterOptions{OneLane: true, Flushers: 1})
+		x := g.begin(t, request("running"), idempotency.Granted).Execution
+		release := make(chan struct{})
+		stop := once(hold(release))
+		locked := only[idempotency.Claim](block)
+		g.store.breakBy(func(ctx context.Context, ts []idempotency.Transition, apply next) ([]idempotency.Result, error) {
+			return stop(ctx, ts, func() ([]idempotency.Result, error) { return locked(ctx, ts, apply) })
+		})
+		g.submits(idempotency.Acknowledge{Operation: request("stopper").ID}, nil)
+		synctest.Wait()
+		for i := range 5 {
+			g.submits(g.claim(name(i)), nil)
+		}
+		done := make(chan submitted, 1)
+		go func() { o := x.Complete(answer("made")); done <- submitted{err: o.Err} }()
+		synctest.Wait()
+		g.store.set(func(s *faulty) { s.batches = nil })
+		close(release)
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
+		// The batch that was blocked, and then the outcome by itself before any claim.
+		if b := g.store.recorded(); len(b[0]) != 6 || len(b[1]) != 1 || !is[idempotency.Complete](b[1][0]) {
+			t.Errorf("batches: %v", b)
+		}
+	})
+}
