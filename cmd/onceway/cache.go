@@ -9,7 +9,7 @@ import (
 )
 
 // cachedBytes bounds the memory of completed records that are replayed without a query.
-const cachedBytes = 64 << 20
+const cachedBytes = 32 << 20
 
 // recordCache is idempotency.Cache on otter, bounded in bytes.
 type recordCache struct {
@@ -42,9 +42,9 @@ func (c recordCache) Put(r idempotency.Record, ttl time.Duration) {
 
 func (c recordCache) Drop(id idempotency.OperationID) { c.cache.Invalidate(id) }
 
-// weigh counts the bytes that a record holds; the constant stands for its fixed part and the cache's.
+// weigh counts the bytes that a record holds; the constant stands for its fixed part and the cache's (measured).
 func weigh(_ idempotency.OperationID, c cachedRecord) uint32 {
-	n := 700 + len(c.record.Operation.Key) + len(c.record.Operation.Caller) + len(c.record.Target) + len(c.record.Response.Body)
+	n := 1500 + len(c.record.Operation.Key) + len(c.record.Operation.Caller) + len(c.record.Target) + len(c.record.Response.Body)
 	for name, values := range c.record.Response.Header {
 		n += len(name) + 48
 		for _, v := range values {
