@@ -1,0 +1,137 @@
+package e2e
+
+import (
+	"io"
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/onceway/onceway/internal/ledger"
+	"github.com/onceway/onceway/internal/rig"
+)
+
+func TestProbesOfTheProcess(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}, Extra: "drain_delay: 60s"})
+	for _, path := range []string{"/livez", "/readyz"} {
+		if a := g.AdminGet(t, path); a.Status != 200 {
+			t.Errorf("%s: %d %s", path, a.Status, a.Body)
+		}
+	}
+	if code, out, _ := rig.Run(t, t.TempDir(), "healthcheck", "--admin", g.Admin); code != 0 {
+		t.Errorf("healthcheck: %d %s", code, out)
+	}
+	// Draining: not ready, still accepting.
+	g.Signal(t, syscall.SIGTERM)
+	g.AwaitNotReady(t)
+	if a := g.AdminGet(t, "/livez"); a.Status != 200 {
+		t.Errorf("/livez while draining: %d", a.Status)
+	}
+	g.Do(t, rig.Request{Key: newKey()}).Is(t, executed)
+	if code, _, errs := rig.Run(t, t.TempDir(), "healthcheck", "--admin", g.Admin); code != 1 {
+		t.Errorf("healthcheck while draining: %d %s", code, errs)
+	}
+	// A second signal ends it at once.
+	g.Signal(t, syscall.SIGTERM)
+	if code := g.Exit(t); code == 0 {
+		t.Errorf("exit code %d after a second signal", code)
+	}
+	if code, _, _ := rig.Run(t, t.TempDir(), "healthcheck", "--admin", g.Admin); code != 1 {
+		t.Errorf("healthcheck of nobody: %d", code)
+	}
+}
+
+// SIGTERM: what runs is finished and answered, nothing new starts, what is settled is still told.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	rig.EachStore(t, func(t *testing.T, dsn string) {
+		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
+		settled := rig.Request{Key: newKey(), Body: "a"}
+		g.Do(t, settled).Is(t, executed)
+		running := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Status: 201, After: newKey()}}
+		answer := g.Go(t, running)
+		b.Await(t, running.Script.After, 1)
+		waiting := running
+		waiting.Header = rig.Header("Prefer", "wait=30")
+		waiter := g.Go(t, waiting)
+		g.Until(t, "a duplicate waits", func() bool { return inFlight(t, g) == 2 })
+		// Connections that are open before the listener closes. They have been accepted once a later one is served.
+		fresh, retry := g.Dial(t), g.Dial(t)
+		g.Get(t, "/.well-known/idempotency")
+
+		g.Signal(t, syscall.SIGTERM)
+		g.Until(t, "the listener is closed", func() bool {
+			c, err := net.Dial("tcp", g.Addr)
+			if err == nil {
+				c.Close()
+			}
+			return err != nil
+		})
+		key := newKey()
+		io.WriteString(fresh, rig.Request{Key: key, Body: "a"}.Raw())
+		rig.ReadAnswer(t, fresh, "POST").Is(t, overloaded)
+		io.WriteString(retry, settled.Raw())
+		rig.ReadAnswer(t, retry, "POST").Is(t, replayed)
+		if a := <-waiter; a == nil {
+			t.Error("whoever waits for another's attempt got no answer")
+		} else {
+			a.Is(t, inProgress)
+		}
+		if a := g.AdminGet(t, "/readyz"); a.Status != 503 {
+			t.Errorf("/readyz: %d", a.Status)
+		}
+		b.Open(t, running.Script.After)
+		if a := <-answer; a == nil {
+			t.Error("the running request got no answer")
+		} else {
+			a.Is(t, with(executed, 201))
+		}
+		if code := g.Exit(t); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		g.Start(t)
+		g.Do(t, running).Is(t, with(replayed, 201))
+		wantUnseen(t, g, b, key)
+		wantEffects(t, b, running.Key, 1)
+	})
+}
+
+// What does not end within drain_timeout is recorded as unknown, and its client is told so.
+func TestDrainRunsOutOfTime(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	rig.EachStore(t, func(t *testing.T, dsn string) {
+		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: "drain_timeout: 6s", Upstream: "timeout: 1s",
+			Upstreams: "  patient: {targets: [" + b.URL() + "], timeout: 1s}"})
+		r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
+		answer := g.Go(t, r)
+		b.Await(t, r.Script.After, 1)
+		g.Signal(t, syscall.SIGTERM)
+		if a := <-answer; a == nil {
+			t.Error("no answer")
+		} else {
+			a.Is(t, timedOut)
+		}
+		if code := g.Exit(t); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		g.Start(t)
+		g.Do(t, r).Is(t, stillUnknown)
+		wantEffects(t, b, r.Key, 1)
+	})
+}
+
+// One flag is enough for a working gateway.
+func TestUpstreamAlone(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	g := rig.Serve(t, rig.Config{Args: []string{"--upstream", b.URL(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}})
+	r := rig.Request{Key: newKey(), Body: "a"}
+	g.Do(t, r).Is(t, executed)
+	g.Kill(t)
+	g.Start(t)
+	g.Do(t, r).Is(t, replayed)
+	wantEffects(t, b, r.Key, 1)
+}
