@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/reconcile"
@@ -28,12 +27,16 @@ func (e *exchange) answerFirst(w http.ResponseWriter, res result) {
 	switch rec.State {
 	case idempotency.Completed:
 		var once http.Header
-		if res.move == complete && rec.Response == res.response {
+		if rec.Damaged || rec.Response == nil {
+			e.answerRecord(w, idempotency.Damage, rec, problem.Executed)
+			return
+		}
+		if res.isStoredIn(rec, e.x.Attempt()) {
 			once = res.live.once
 		}
 		e.replay(w, rec, problem.Executed, once)
 	case idempotency.Forgotten:
-		if res.move == complete && rec.Attempt.ID == e.x.Attempt().ID && rec.Resolution == nil {
+		if res.isStoredIn(rec, e.x.Attempt()) {
 			e.streamOnce(w, res.live, rec)
 			return
 		}
@@ -41,6 +44,8 @@ func (e *exchange) answerFirst(w http.ResponseWriter, res result) {
 	case idempotency.NotExecuted:
 		var late *refusal
 		switch {
+		case rec.Contradicted:
+			e.answerProblem(w, problem.NewOutcomeUnknown(false, "The record says that nothing was executed, and an answer of the backend says otherwise. Nothing will execute it again; its operators have to look."), rec)
 		case res.live != nil && res.move == release:
 			e.passThrough(w, res.live, rec)
 		case errors.As(res.err, &late):
@@ -51,6 +56,10 @@ func (e *exchange) answerFirst(w http.ResponseWriter, res result) {
 	case idempotency.Unknown:
 		if res.live != nil && res.move == doubt {
 			e.passThrough(w, res.live, rec)
+			return
+		}
+		if res.cause == causePanic {
+			e.answerProblem(w, problem.NewInternal(problem.Unknown), rec)
 			return
 		}
 		e.answerProblem(w, problem.NewOutcomeUnknown(res.timedOut, doubtText(rec.Cause)), rec)
@@ -83,6 +92,13 @@ func (e *exchange) answerRecord(w http.ResponseWriter, ruling idempotency.Ruling
 	case idempotency.Claimable, idempotency.Granted:
 		e.answerProblem(w, problem.NewInternal(problem.Rejected), rec)
 	}
+}
+
+// isStoredIn reports whether the record holds the very answer that this attempt got. A store may return
+// a copy of it, or read it back.
+func (r *result) isStoredIn(rec idempotency.Record, own idempotency.Attempt) bool {
+	return r.move == complete && rec.Attempt.ID == own.ID && rec.Resolution == nil && rec.Response != nil &&
+		rec.Response.Status == r.response.Status && rec.Response.Digest == r.response.Digest
 }
 
 // claimed returns what is known of the record while its outcome is not confirmed.
@@ -141,19 +157,22 @@ func (e *exchange) passThrough(w http.ResponseWriter, l *live, rec idempotency.R
 func (e *exchange) stamp(h http.Header, rec idempotency.Record, state problem.State, next problem.Next) {
 	h[problem.HeaderState] = []string{state.String()}
 	h[problem.HeaderNext] = []string{next.String()}
-	if !rec.Expires.IsZero() {
-		h[problem.HeaderExpires] = []string{rec.Expires.UTC().Format(http.TimeFormat)}
-	}
+	expires(h, rec)
 	// The stored slice is shared by every replay and must not be written to.
 	h[problem.HeaderLink] = append(slices.Clip(h[problem.HeaderLink]), problem.StatusLink(e.in.statusURL))
 	e.ev.State, e.ev.Next = state, next
 }
 
+// expires says until when the key protects.
+func expires(h http.Header, rec idempotency.Record) {
+	if !rec.Expires.IsZero() {
+		h[problem.HeaderExpires] = []string{rec.Expires.UTC().Format(http.TimeFormat)}
+	}
+}
+
 // answerProblem writes one of our own answers about a record.
 func (e *exchange) answerProblem(w http.ResponseWriter, p problem.Problem, rec idempotency.Record) {
-	if !rec.Expires.IsZero() {
-		w.Header().Set(problem.HeaderExpires, rec.Expires.UTC().Format(http.TimeFormat))
-	}
+	expires(w.Header(), rec)
 	if rec.Resolution != nil {
 		w.Header().Set(problem.HeaderResolved, reconcile.ResolvedBy(rec.Resolution))
 	}
@@ -189,7 +208,7 @@ func (e *exchange) write(w http.ResponseWriter, status int, body []byte) {
 	}
 	w.WriteHeader(status)
 	if len(body) > 0 {
-		patiently(w, int64(len(body)), func() { w.Write(body) })
+		w.Write(body)
 	}
 	e.ev.BytesOut = int64(len(body))
 }
@@ -205,8 +224,7 @@ func (e *exchange) writeLive(w http.ResponseWriter, l *live) {
 	h["Content-Length"] = []string{strconv.FormatInt(l.length, 10)}
 	w.WriteHeader(l.status)
 	var err error
-	patiently(w, l.length, func() { e.ev.BytesOut, err = io.Copy(w, l.spill.Reader()) })
-	if err != nil {
+	if e.ev.BytesOut, err = io.Copy(w, l.spill.Reader()); err != nil {
 		panic(http.ErrAbortHandler) // the client must not take a part for the whole
 	}
 }
@@ -220,19 +238,4 @@ func noSniff(h http.Header) {
 
 func hasBody(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
-}
-
-// patiently bounds how long a client may take to read an answer that does not fit into socket buffers:
-// a minute, and a second for each 64 KiB.
-func patiently(w http.ResponseWriter, size int64, write func()) {
-	const buffered = 64 << 10
-	if size <= buffered {
-		write()
-		return
-	}
-	c := http.NewResponseController(w)
-	_ = c.SetWriteDeadline(time.Now().Add(time.Minute + time.Duration(size/buffered)*time.Second))
-	write()
-	_ = c.Flush()
-	_ = c.SetWriteDeadline(time.Time{}) // the connection may have further requests
 }

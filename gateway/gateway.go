@@ -2,9 +2,13 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -140,38 +144,91 @@ func facts(c *config.Config, version string) reconcile.Facts {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Ambiguity is judged by the route, so the path is first read as if it were allowed.
 	t, err := route.ParseTarget(r.Method, r.RequestURI, true)
+	out := newRecorder(w, r)
 	if err == nil && g.isOwn(t.Path) {
-		g.reconcile.ServeHTTP(w, r)
+		g.reconcile.ServeHTTP(out, inNormalForm(r, t))
+		out.finish()
 		return
 	}
 	if err != nil {
-		g.unroutable(w, r, g.unrouted, problem.NewRequestMalformed(sentence(err)))
+		g.unroutable(out, r, g.unrouted, problem.NewRequestMalformed(sentence(err)))
 		return
 	}
 	matched, ok := g.routes.Match(r.Method, r.Host, t.Path)
 	if !ok {
-		g.unroutable(w, r, g.unrouted, problem.NewNoRoute())
+		g.unroutable(out, r, g.unrouted, problem.NewNoRoute())
 		return
 	}
 	b := g.bounds[matched]
 	if !b.route.RawPaths {
 		if err := t.CheckAmbiguous(r.Method); err != nil {
-			g.unroutable(w, r, b.seen, problem.NewPathAmbiguous(sentence(err)))
+			g.unroutable(out, r, b.seen, problem.NewPathAmbiguous(sentence(err)))
 			return
 		}
 	}
 	ev := g.observer.Start(r, b.seen)
-	out := &recorder{ResponseWriter: w}
 	defer func() { ev.End(out.status) }()
+	defer g.recoverFrom(out, ev)
 	if !route.Protected(b.route, r.Method, r.Header) {
+		out.streams = true
 		g.pass(out, r, b, t, ev, false)
 		return
 	}
 	if b.route.Idempotency.Mode == config.ModeOptional && len(r.Header[b.route.Idempotency.Header]) == 0 {
+		out.streams = true
 		g.pass(out, r, b, t, ev, true)
 		return
 	}
 	g.protected(out, r, b, t, ev)
+	out.finish()
+}
+
+// recoverFrom answers for a fault of our own, if nothing has been answered yet. A cut connection is all
+// that can be said otherwise.
+func (g *Gateway) recoverFrom(w *recorder, ev *telemetry.Event) {
+	fault := recover()
+	if fault == nil {
+		return
+	}
+	if fault == http.ErrAbortHandler || w.status != 0 {
+		if fault != http.ErrAbortHandler {
+			g.panicked(ev.Context(), fault)
+		}
+		panic(http.ErrAbortHandler)
+	}
+	g.panicked(ev.Context(), fault)
+	state := problem.Rejected
+	if ev.Attempt != 0 {
+		state = problem.Unknown // of an attempt that this request made
+	}
+	clear(w.Header())
+	g.writeProblem(w, ev, problem.NewInternal(state))
+	w.finish()
+}
+
+// panicked logs a panic: where it was, and what it said only where that cannot contain data.
+func (g *Gateway) panicked(ctx context.Context, fault any) {
+	text := fmt.Sprintf("%T", fault)
+	if e, ok := fault.(runtime.Error); ok {
+		text = e.Error()
+	}
+	g.log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("error", text), slog.String("stack", string(debug.Stack())))
+}
+
+// inNormalForm lets our own addresses be found in every spelling.
+func inNormalForm(r *http.Request, t route.Target) *http.Request {
+	if r.URL.EscapedPath() == t.Path {
+		return r
+	}
+	decoded, err := url.PathUnescape(t.Path)
+	if err != nil {
+		return r
+	}
+	u := *r.URL
+	u.Path, u.RawPath = decoded, t.Path
+	r = r.WithContext(r.Context())
+	r.URL = &u
+	return r
 }
 
 // isOwn reports whether a path is the gateway's own. Such requests are never forwarded.
@@ -180,11 +237,11 @@ func (g *Gateway) isOwn(path string) bool {
 		strings.HasPrefix(path, reconcile.WellKnown) && (len(path) == len(reconcile.WellKnown) || path[len(reconcile.WellKnown)] == '/')
 }
 
-func (g *Gateway) unroutable(w http.ResponseWriter, r *http.Request, seen *telemetry.Route, p problem.Problem) {
+func (g *Gateway) unroutable(w *recorder, r *http.Request, seen *telemetry.Route, p problem.Problem) {
 	ev := g.observer.Start(r, seen)
-	out := &recorder{ResponseWriter: w}
-	defer func() { ev.End(out.status) }()
-	g.writeProblem(out, ev, p)
+	defer func() { ev.End(w.status) }()
+	g.writeProblem(w, ev, p)
+	w.finish()
 }
 
 // sentence makes an error readable as the detail of a problem.
@@ -213,18 +270,3 @@ func (g *Gateway) Close() {
 		u.Close()
 	}
 }
-
-// recorder remembers the status for the event. Unwrap lets http.ResponseController through.
-type recorder struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *recorder) WriteHeader(status int) {
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -39,7 +39,7 @@ const maxClockSkew = 24 * time.Hour
 
 // takeIn authenticates, checks and reads a request. It reserves memory before it reads; the caller
 // gives back in.reserved. The error is a *refusal. A request that ends early leaves no trace.
-func (g *Gateway) takeIn(w http.ResponseWriter, r *http.Request, b *bound, t route.Target) (*intake, error) {
+func (g *Gateway) takeIn(w *recorder, r *http.Request, b *bound, t route.Target) (*intake, error) {
 	who, err := g.callers.Resolve(r)
 	if err != nil {
 		return nil, &refusal{problem.NewUnauthenticated(reconcile.Unauthenticated(err))}
@@ -122,7 +122,7 @@ func firstSent(h http.Header, key idempotency.Key, scheme idempotency.KeyDate, n
 }
 
 // readBody reads the whole body within max, and how much of the budget it took.
-func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, max int64, within time.Duration) (body []byte, reserved int64, err error) {
+func (g *Gateway) readBody(w *recorder, r *http.Request, max int64, within time.Duration) (body []byte, reserved int64, err error) {
 	size := r.ContentLength
 	if size == 0 {
 		return nil, 0, nil
@@ -138,7 +138,7 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, max int64, wi
 		return nil, 0, &refusal{problem.NewOverloaded("The memory for buffered bodies (body_budget) is used up. Nothing was sent to the backend.")}
 	}
 	// A client that stops in the middle must not hold memory for ever.
-	deadline := http.NewResponseController(w)
+	deadline := http.NewResponseController(w.ResponseWriter)
 	_ = deadline.SetReadDeadline(time.Now().Add(within))
 	if size > 0 {
 		body = make([]byte, size)
@@ -153,6 +153,11 @@ func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, max int64, wi
 		err = tooLarge(max)
 	default:
 		_ = deadline.SetReadDeadline(time.Time{})
+		w.unread = false
+		if unused := reserve - int64(cap(body)); unused > 0 {
+			g.bodies.give(unused) // of a body whose length was not declared
+			reserve -= unused
+		}
 		return body, reserve, nil
 	}
 	g.bodies.give(reserve)

@@ -47,7 +47,7 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 			p := pr.In.Context().Value(passingKey{}).(*passing)
 			u := pr.Out.URL
 			u.Scheme, u.Host = "", "" // the transport picks the target
-			u.RawQuery, u.ForceQuery = p.target.RawQuery, false
+			u.RawQuery, u.ForceQuery = p.target.RawQuery, p.target.Query
 			u.RawPath = p.target.Path
 			u.Path = p.target.Path
 			if decoded, err := url.PathUnescape(p.target.Path); err == nil {

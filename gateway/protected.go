@@ -16,7 +16,7 @@ import (
 )
 
 // protected takes a request through the steps of docs/guarantee.md, in their order.
-func (g *Gateway) protected(w http.ResponseWriter, r *http.Request, b *bound, t route.Target, ev *telemetry.Event) {
+func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Target, ev *telemetry.Event) {
 	// 1. What needs no record; the whole request.
 	in, err := g.takeIn(w, r, b, t)
 	if err != nil {
@@ -25,15 +25,19 @@ func (g *Gateway) protected(w http.ResponseWriter, r *http.Request, b *bound, t 
 	}
 	ev.Operation, ev.BytesIn = in.id, int64(len(in.body))
 	e := &exchange{g: g, b: b, in: in, ev: ev}
-	freed := false
+	slot, free := b.up.Acquire()
+	handedOver := false // to the attempt, which gives both back
 	defer func() {
-		if !freed {
-			g.bodies.give(in.reserved)
+		if handedOver {
+			return
+		}
+		g.bodies.give(in.reserved)
+		if free {
+			slot()
 		}
 	}()
 
 	// 2. to 4. Look up or claim. What can refuse a new attempt is known before.
-	slot, free := b.up.Acquire()
 	start := time.Now()
 	d, err := g.engine.Begin(g.work, idempotency.Request{
 		ID: in.id, Operation: in.operation, Fingerprint: in.fingerprint, Method: r.Method, Target: in.target,
@@ -42,7 +46,8 @@ func (g *Gateway) protected(w http.ResponseWriter, r *http.Request, b *bound, t 
 	})
 	ev.ClaimTook = time.Since(start)
 	if free && d.Ruling != idempotency.Granted {
-		slot()
+		slot() // whoever waits for another's attempt needs none
+		free = false
 	}
 	if err != nil {
 		g.refuse(w, ev, err, in, d.Record)
@@ -50,9 +55,9 @@ func (g *Gateway) protected(w http.ResponseWriter, r *http.Request, b *bound, t 
 	}
 	switch d.Ruling {
 	case idempotency.Granted:
-		freed = true
 		e.x, e.slot, e.call, e.expires = d.Execution, slot, ev.Dispatch(b.observed), d.Record.Expires
 		ev.Upstream, ev.Attempt = b.observed, d.Record.Attempt.N
+		handedOver = true
 		if in.prefer.respondAsync {
 			g.asynchronously(w, r, e, d.Record)
 			return
@@ -85,7 +90,7 @@ func (g *Gateway) attach(w http.ResponseWriter, e *exchange, d idempotency.Decis
 		e.answerProblem(w, problem.NewStillUnknown(), d.Record)
 	case o.Answer != nil:
 		e.passThrough(w, &live{status: o.Answer.Status, header: o.Answer.Header, body: o.Answer.Body, length: o.Answer.Length}, o.Record)
-	case o.Record.State == idempotency.NotExecuted:
+	case o.Record.State == idempotency.NotExecuted && !o.Record.Contradicted:
 		e.answerProblem(w, unreachable(o.Record.Cause), o.Record)
 	default:
 		e.answerRecord(w, idempotency.Judge(o.Record, e.in.fingerprint), o.Record, problem.Attached)
@@ -156,7 +161,14 @@ func (r result) close() {
 func (e *exchange) run(r *http.Request) (res result) {
 	defer e.g.bodies.give(e.in.reserved)
 	defer e.slot()
-	defer e.x.Doubt("panic") // does nothing if it has been settled
+	defer func() {
+		if fault := recover(); fault != nil {
+			e.g.panicked(e.call.Context(), fault)
+			res.close()
+			res.settlement = settlement{move: doubt, cause: causePanic}
+			res.outcome = e.x.Doubt(causePanic) // or what it was settled as before
+		}
+	}()
 
 	ctx, cancel := context.WithTimeout(e.g.work, e.b.timeout)
 	defer cancel()
@@ -179,6 +191,9 @@ func (e *exchange) run(r *http.Request) (res result) {
 	res.commitTook = time.Since(start)
 	return res
 }
+
+// causePanic says that our own code broke while an attempt was under way.
+const causePanic idempotency.Cause = "panic"
 
 // outbound makes the request as the backend gets it. Ours are set last.
 func (e *exchange) outbound(r *http.Request) *upstream.Request {
@@ -208,6 +223,7 @@ func (g *Gateway) refuse(w http.ResponseWriter, ev *telemetry.Event, err error, 
 		g.fault(ev, err)
 	}
 	if in != nil && rec.State != idempotency.Unseen {
+		expires(w.Header(), rec)
 		p = p.About(in.id.String(), in.statusURL, rec.Trace.String())
 	}
 	g.writeProblem(w, ev, p)

@@ -1,0 +1,12 @@
+package gateway
+
+import "fmt"
+
+// InUse tells what requests hold at this moment.
+func (g *Gateway) InUse() string {
+	slots := 0
+	for _, u := range g.upstreams {
+		slots += u.InFlight()
+	}
+	return fmt.Sprintf("%d slots, %d bytes", slots, g.bodies.used.Load())
+}

@@ -1,0 +1,152 @@
+package gateway_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/onceway/onceway/gateway"
+	"github.com/onceway/onceway/gateway/config"
+	"github.com/onceway/onceway/gateway/telemetry"
+	"github.com/onceway/onceway/idempotency"
+	"github.com/onceway/onceway/idempotency/storetest"
+)
+
+// rig is a gateway on the in-memory store, in front of a handler, on real sockets.
+type rig struct {
+	*gateway.Gateway
+	address string
+	store   *hookedStore
+	config  *config.Config
+	broken  atomic.Bool // the clock panics: a fault of our own
+}
+
+// hookedStore lets a test do something to a batch before it is applied.
+type hookedStore struct {
+	*storetest.Model
+	before atomic.Pointer[func([]idempotency.Transition)]
+}
+
+func (s *hookedStore) Apply(ctx context.Context, ts []idempotency.Transition) ([]idempotency.Result, error) {
+	if f := s.before.Load(); f != nil {
+		(*f)(ts)
+	}
+	return s.Model.Apply(ctx, ts)
+}
+
+type steadyClock struct{ since time.Time }
+
+func (c steadyClock) Now() time.Duration { return time.Since(c.since) }
+
+// start takes the lines of a configuration that follow `mode: required` in the only route.
+func start(t *testing.T, backend http.HandlerFunc, settings string) *rig {
+	t.Helper()
+	server := httptest.NewServer(backend)
+	t.Cleanup(server.Close)
+	yaml := "caller: {none: {}}\nupstreams: {b: {targets: ['" + server.URL + "']}}\nroutes:\n" +
+		"- {name: all, match: {path: '/**'}, upstream: b, idempotency: {mode: required" + settings + "}}\n"
+	c, err := config.Load(config.Source{File: "test.yaml", Data: []byte(yaml)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{config: c, store: &hookedStore{Model: storetest.NewModel(time.Now, c.Lease, false)}}
+	lease := idempotency.NewLease(r.store, idempotency.Instance{ID: [16]byte([]byte(rand.Text())[:16])}, c.Lease, steadyClock{time.Now()})
+	committer := idempotency.NewCommitter(r.store, idempotency.CommitterOptions{Timeout: c.StoreTimeout})
+	engine := idempotency.NewEngine(r.store, committer, lease, nil)
+	if err := lease.Start(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	now := func() time.Time {
+		if r.broken.Load() {
+			panic("broken clock")
+		}
+		return time.Now()
+	}
+	r.Gateway, err = gateway.New(gateway.Options{Config: c, Now: now, Engine: engine, Observer: telemetry.Discard(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	public := httptest.NewUnstartedServer(r)
+	public.Config.Protocols = &p
+	public.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	public.Start()
+	r.address = public.Listener.Addr().String()
+	t.Cleanup(func() {
+		r.Gateway.Close()
+		public.CloseClientConnections()
+		public.Close()
+		committer.Stop()
+		_ = lease.Stop(context.Background())
+	})
+	return r
+}
+
+// answer is a response, read whole.
+type answer struct {
+	*http.Response
+	body string
+}
+
+func (a answer) is(t *testing.T, status int, state, next string) {
+	t.Helper()
+	if a.StatusCode != status || a.Header.Get("Idempotency-State") != state || a.Header.Get("Idempotency-Next") != next {
+		t.Errorf("answered %d, state %q, next %q; want %d, %q, %q\n%s", a.StatusCode, a.Header.Get("Idempotency-State"), a.Header.Get("Idempotency-Next"), status, state, next, a.body)
+	}
+}
+
+// send makes one request on a connection of its own; header are pairs.
+func (r *rig) send(t *testing.T, method, path, body string, header ...string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.address+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	transport := &http.Transport{DisableCompression: true, DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp, string(b)}
+}
+
+// raw writes bytes on a connection of its own and reads one response; nil if there is none in time.
+func (r *rig) raw(t *testing.T, request string, within time.Duration) *answer {
+	t.Helper()
+	c, err := net.Dial("tcp", r.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(within))
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return nil
+	}
+	var b bytes.Buffer
+	_, _ = b.ReadFrom(resp.Body)
+	return &answer{resp, b.String()}
+}
