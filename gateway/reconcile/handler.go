@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,7 +93,8 @@ func (a *api) observed(route *telemetry.Route, h handler) echo.HandlerFunc {
 		ev := a.Observer.Start(c.Request(), route)
 		defer func() {
 			if p := recover(); p != nil {
-				err = fmt.Errorf("panic: %v", p)
+				a.Log.LogAttrs(ev.Context(), slog.LevelError, "panic", slog.String("error", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
+				err = refused{problem.NewInternal(problem.Rejected)}
 			}
 			if err != nil {
 				a.answerError(c, ev, err)
@@ -191,8 +193,11 @@ func (a *api) record(c echo.Context, ev *telemetry.Event, id idempotency.Operati
 	if err != nil {
 		return err
 	}
-	if rec.State == idempotency.Unseen {
+	switch {
+	case rec.State == idempotency.Unseen:
 		return refused{problem.NewUnseen()}
+	case rec.Damaged:
+		return a.damaged(c, ev, rec)
 	}
 	tag := etag(rec, withBody)
 	h := c.Response().Header()
@@ -215,12 +220,12 @@ func (a *api) response(c echo.Context, ev *telemetry.Event, id idempotency.Opera
 		return refused{problem.NewUnseen()}
 	case idempotency.Completed:
 		if rec.Damaged || rec.Response == nil {
-			return refused{a.about(c, problem.NewRecordDamaged(), rec)}
+			return a.damaged(c, ev, rec)
 		}
 	case idempotency.Forgotten:
 		return refused{a.about(c, Forgotten(rec), rec)}
 	case idempotency.Executing, idempotency.NotExecuted, idempotency.Unknown, idempotency.Cancelled:
-		return refused{a.about(c, problem.NewNotSettled(problem.OfRecord(rec.State), problem.NextOfRecord(rec.State)), rec)}
+		return refused{a.about(c, problem.NewNotSettled(problem.OfRecord(told(rec)), problem.NextOfRecord(told(rec))), rec)}
 	}
 	h := c.Response().Header()
 	a.stamp(h, ev, rec)
@@ -255,9 +260,24 @@ func (a *api) about(c echo.Context, p problem.Problem, rec idempotency.Record) p
 	return p.About(rec.ID.String(), StatusURL(a.BasePath, rec.Operation.Key), rec.Trace.String())
 }
 
+// damaged shows nothing of a record whose bytes do not match their digest, and alarms.
+func (a *api) damaged(c echo.Context, ev *telemetry.Event, rec idempotency.Record) error {
+	a.Log.LogAttrs(ev.Context(), slog.LevelError, "fault", slog.String("operation", rec.ID.String()), slog.String("error", idempotency.ErrDamaged.Error()))
+	return refused{a.about(c, problem.NewRecordDamaged(), rec)}
+}
+
+// told is the state that a client may act on: a not_executed record that an answer has proved wrong is
+// in doubt, and a retry is refused as such.
+func told(r idempotency.Record) idempotency.State {
+	if r.State == idempotency.NotExecuted && r.Contradicted {
+		return idempotency.Unknown
+	}
+	return r.State
+}
+
 // stamp sets the headers of every answer about a record.
 func (a *api) stamp(h http.Header, ev *telemetry.Event, rec idempotency.Record) {
-	state, next := problem.OfRecord(rec.State), problem.NextOfRecord(rec.State)
+	state, next := problem.OfRecord(told(rec)), problem.NextOfRecord(told(rec))
 	ev.State, ev.Next = state, next
 	h.Set(problem.HeaderState, state.String())
 	h.Set(problem.HeaderNext, next.String())

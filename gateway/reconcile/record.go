@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -64,7 +65,7 @@ type Resolution struct {
 func NewRecord(r idempotency.Record, withBody bool) Record {
 	out := Record{
 		Key: string(r.Operation.Key), Operation: r.ID.String(),
-		State: r.State.String(), Next: problem.NextOfRecord(r.State).String(),
+		State: told(r).String(), Next: problem.NextOfRecord(told(r)).String(),
 		Revision: r.Revision, Attempts: r.Attempt.N, TraceID: r.Trace.String(),
 		Times: Times{
 			FirstSeen: instant(r.FirstSeen), Dispatched: instant(r.Claimed), Settled: instant(r.Settled),
@@ -106,7 +107,16 @@ func instant(t time.Time) *time.Time {
 
 // WriteRecord answers with r as JSON. The caller has set the headers of the protocol.
 func WriteRecord(w http.ResponseWriter, status int, r idempotency.Record, withBody bool) {
-	w.Header().Set("Content-Type", "application/json")
+	writeJSON(w, status, NewRecord(r, withBody))
+}
+
+// writeJSON declares its length, so that a client sees a cut answer as one.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	b, _ := json.Marshal(v) // structs of strings, numbers and times cannot fail
+	b = append(b, '\n')
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(NewRecord(r, withBody))
+	_, _ = w.Write(b)
 }

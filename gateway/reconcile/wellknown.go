@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -35,11 +34,8 @@ type Facts struct {
 func (a *api) facts(c echo.Context, ev *telemetry.Event) error {
 	facts := a.Facts
 	facts.ServerTime = a.Now().UTC()
-	h := c.Response().Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Type", "application/json")
-	c.Response().WriteHeader(http.StatusOK)
-	_ = json.NewEncoder(c.Response()).Encode(facts)
+	c.Response().Header().Set("Cache-Control", "no-store")
+	writeJSON(c.Response(), http.StatusOK, facts)
 	return nil
 }
 
