@@ -118,6 +118,12 @@ func (s *faulty) recorded() [][]idempotency.Transition {
 	return slices.Clone(s.batches)
 }
 
+func (s *faulty) looks() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.finds
+}
+
 func (s *faulty) calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

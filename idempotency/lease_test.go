@@ -1,0 +1,173 @@
+package idempotency_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+func (g *gateway) owner(t *testing.T, want bool) idempotency.Owner {
+	t.Helper()
+	o, ok := g.lease.Owner()
+	if ok != want {
+		t.Fatalf("vouched for: %v, want %v", ok, want)
+	}
+	return o
+}
+
+func TestLeaseIsKept(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		first := g.owner(t, true)
+		for range 100 {
+			time.Sleep(time.Second)
+			if o := g.owner(t, true); o != first || o.Epoch != 1 {
+				t.Fatalf("owner %v", o)
+			}
+		}
+	})
+}
+
+// One renewal that fails must cost nothing.
+func TestLeaseSurvivesAFailure(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		failed := false
+		g.store.set(func(s *faulty) {
+			s.renew = func() error {
+				if !failed {
+					failed = true
+					return errBroken
+				}
+				return nil
+			}
+		})
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			if o := g.owner(t, true); o.Epoch != 1 {
+				t.Fatal("lost")
+			}
+		}
+	})
+}
+
+func TestNoClaimAfterTwoThirdsWithoutRenewal(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		x := g.begin(t, request("running"), idempotency.Granted).Execution
+		g.store.set(func(s *faulty) { s.renew = func() error { return errBroken } })
+		time.Sleep(leaseLength*2/3 - time.Nanosecond)
+		old := g.owner(t, true)
+		if err := x.Ready(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Nanosecond)
+		g.owner(t, false)
+		if err := x.Ready(); !errors.Is(err, idempotency.ErrNoLease) {
+			t.Errorf("Ready: %v", err)
+		}
+		g.fails(t, request("order"), idempotency.ErrNoLease)
+		if n := g.store.applied(is[idempotency.Claim]); n != 1 {
+			t.Errorf("%d claims", n)
+		}
+		// It lapses; the next lease has a new epoch, and what the old one started stays fenced.
+		time.Sleep(leaseLength)
+		g.store.wants(request("running").ID, idempotency.Unknown)
+		g.store.set(func(s *faulty) { s.renew = nil })
+		time.Sleep(leaseLength / 3)
+		if o := g.owner(t, true); o.Instance != old.Instance || o.Epoch != old.Epoch+1 {
+			t.Errorf("owner %v after %v", o, old)
+		}
+		if err := x.Ready(); !errors.Is(err, idempotency.ErrNoLease) {
+			t.Errorf("Ready under a new epoch: %v", err)
+		}
+		g.store.wants(request("running").ID, idempotency.Unknown)
+		x.Release("no-lease", nil)
+		g.store.wants(request("running").ID, idempotency.NotExecuted)
+		g.begin(t, request("order"), idempotency.Granted).Execution.Doubt("test")
+	})
+}
+
+func TestSuspendedProcessDispatchesNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		x := g.begin(t, request("order"), idempotency.Granted).Execution
+		g.clock.suspend(leaseLength)
+		if err := x.Ready(); !errors.Is(err, idempotency.ErrNoLease) {
+			t.Errorf("Ready: %v", err)
+		}
+		g.fails(t, request("other"), idempotency.ErrNoLease)
+		x.Doubt("test")
+	})
+}
+
+// A claim that is committed after its lease lapsed is not granted, and is taken back.
+func TestClaimCommittedUnderALapsedLease(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.store.breakBy(once(only[idempotency.Claim](func(_ context.Context, ts []idempotency.Transition, apply next) ([]idempotency.Result, error) {
+			_ = g.store.GiveBack(context.Background(), ts[0].(idempotency.Claim).Attempt.Owner)
+			return apply()
+		})))
+		g.fails(t, request("order"), idempotency.ErrNoLease)
+		synctest.Wait()
+		g.store.wants(request("order").ID, idempotency.NotExecuted)
+		time.Sleep(leaseLength)
+		if d := g.begin(t, request("order"), idempotency.Granted); d.Execution.Attempt().Owner.Epoch != 2 {
+			t.Errorf("epoch %d", d.Execution.Attempt().Owner.Epoch)
+		} else {
+			d.Execution.Doubt("test")
+		}
+	})
+}
+
+func TestLeaseIsGivenBack(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.begin(t, request("order"), idempotency.Granted)
+		for range 2 {
+			if err := g.lease.Stop(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			g.owner(t, false)
+		}
+		g.store.wants(request("order").ID, idempotency.Unknown)
+	})
+}
+
+func TestStartFailsWithTheStore(t *testing.T) {
+	l := idempotency.NewLease(unreachable{}, idempotency.Instance{}, leaseLength, &clock{start: time.Now()})
+	if err := l.Start(t.Context(), nil); !errors.Is(err, errBroken) {
+		t.Error(err)
+	}
+	if _, ok := l.Owner(); ok {
+		t.Error("vouched for")
+	}
+	if err := l.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+type unreachable struct{ idempotency.LeaseStore }
+
+func (unreachable) Acquire(context.Context, idempotency.Instance, time.Duration) (idempotency.Owner, error) {
+	return idempotency.Owner{}, errBroken
+}
+
+// What happens at each renewal must not cost the lease, however slow the store answers it.
+func TestSlowTickDoesNotCostTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		l := idempotency.NewLease(m, idempotency.Instance{ID: [16]byte{1}}, leaseLength, &clock{start: time.Now()})
+		if err := l.Start(t.Context(), func(ctx context.Context) { <-ctx.Done() }); err != nil {
+			t.Fatal(err)
+		}
+		for range 300 {
+			time.Sleep(100 * time.Millisecond)
+			if o, ok := l.Owner(); !ok || o.Epoch != 1 {
+				t.Fatal("lost")
+			}
+		}
+		if err := l.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
