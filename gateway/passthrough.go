@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -117,11 +119,18 @@ func (g *Gateway) passFailed(w http.ResponseWriter, r *http.Request, err error) 
 	g.writeProblem(w, p.ev, pr)
 }
 
-// passError keeps what a URL would put into an error, a path, out of the log.
+// passError says what went wrong in words that hold nothing of the traffic. The texts of net/http quote
+// what it could not read, which is the backend's or the client's; those of the network name addresses.
 func passError(err error) string {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err.Error()
+	var op *net.OpError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &op):
+		return op.Error()
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "timed out"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection ended before the answer"
 	}
-	return err.Error()
+	return fmt.Sprintf("not an answer that can be passed on (%T)", err)
 }
