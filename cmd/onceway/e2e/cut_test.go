@@ -51,10 +51,20 @@ func TestBackendCutAtEveryByteOfItsReply(t *testing.T) {
 				for _, e := range b.Of(t, ledger.Effect, "") {
 					counts[e.Key]++
 				}
+				lost := 0
 				for n, key := range keys {
-					if counts[key] != 1 {
+					switch counts[key] {
+					case 1:
+					case 0:
+						lost++
+					default:
 						t.Errorf("cut after %d bytes: %d executions", n, counts[key])
 					}
+				}
+				// The connection of a whole reply is closed as well, and the next request may be written to
+				// it before that is known here: nobody can say then that it was not executed.
+				if lost > len(keys)/10 {
+					t.Errorf("%d of %d requests never arrived", lost, len(keys))
 				}
 			})
 		}
