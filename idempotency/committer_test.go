@@ -44,25 +44,34 @@ func (g *gateway) submits(tr idempotency.Transition, late func(idempotency.Resul
 	return c
 }
 
-// gather makes sure that what f submits goes into one batch of the claims' lane: it keeps the
+// gather makes sure that what f submits goes into one batch of the claims' lane: it keeps the two
 // flushers busy until f has returned.
 func (g *gateway) gather(t *testing.T, f func()) {
 	t.Helper()
+	g.busy(t, f, func(key string) { g.submits(g.claim(key), nil) })
+}
+
+// gatherOutcomes is gather for the outcomes' lane.
+func (g *gateway) gatherOutcomes(t *testing.T, f func()) {
+	t.Helper()
+	g.busy(t, f, func(key string) { g.submits(idempotency.Doubt{Attempt: g.claim(key).Attempt}, nil) })
+}
+
+func (g *gateway) busy(t *testing.T, f func(), stop func(key string)) {
+	t.Helper()
 	release := make(chan struct{})
-	before := func() hook { g.store.mu.Lock(); defer g.store.mu.Unlock(); return g.store.hook }()
+	defer synctest.Wait()
+	defer close(release) // also when f ends the test
+	before := g.store.hooked()
 	g.store.breakBy(hold(release))
-	var stoppers []<-chan submitted
 	for _, key := range []string{"stopper 1", "stopper 2"} {
-		stoppers = append(stoppers, g.submits(g.claim(key), nil))
+		stop(key)
+		time.Sleep(10 * time.Millisecond) // a lane may wait for company
 		synctest.Wait()
 	}
 	g.store.breakBy(before)
 	f()
 	synctest.Wait()
-	close(release)
-	for _, s := range stoppers {
-		<-s
-	}
 }
 
 func TestWhatWaitsIsOneBatch(t *testing.T) {
@@ -131,25 +140,6 @@ func TestItemThatAlwaysTimesOutFailsAlone(t *testing.T) {
 			t.Errorf("a later outcome took %v", took)
 		}
 	})
-}
-
-// gatherOutcomes is gather for the outcomes' lane.
-func (g *gateway) gatherOutcomes(t *testing.T, f func()) {
-	t.Helper()
-	stoppers := []*idempotency.Execution{
-		g.begin(t, request("stopper 1"), idempotency.Granted).Execution, g.begin(t, request("stopper 2"), idempotency.Granted).Execution,
-	}
-	release := make(chan struct{})
-	before := func() hook { g.store.mu.Lock(); defer g.store.mu.Unlock(); return g.store.hook }()
-	g.store.breakBy(hold(release))
-	for _, x := range stoppers {
-		go x.Doubt("test")
-		synctest.Wait()
-	}
-	g.store.breakBy(before)
-	f()
-	synctest.Wait()
-	close(release)
 }
 
 func TestBlockedItemHoldsNobody(t *testing.T) {
@@ -244,13 +234,18 @@ func TestFullQueueRefusesAndWritesNothing(t *testing.T) {
 		g := start(t, newModel(), idempotency.CommitterOptions{MaxQueue: 5})
 		running := g.begin(t, request("running"), idempotency.Granted).Execution
 		var waiting []<-chan submitted
-		g.gather(t, func() {
-			for i := range 5 {
-				waiting = append(waiting, g.submits(g.claim(name(i)), nil))
-			}
+		submit := func(tr idempotency.Transition) {
+			waiting = append(waiting, g.submits(tr, nil))
 			synctest.Wait()
+		}
+		g.gather(t, func() {
+			for i := range 3 {
+				submit(g.claim(name(i)))
+			}
+			// What stands behind a busy operation is in the queue too.
+			submit(idempotency.Acknowledge{Operation: request(name(0)).ID})
+			submit(g.claim(name(0)))
 			g.fails(t, request("one more"), idempotency.ErrOverloaded)
-			// Behind an operation that is busy is in the queue too.
 			if _, err := g.committer.Submit(idempotency.Cancel{Operation: request(name(0)).Operation, Retention: retain}, nil); !errors.Is(err, idempotency.ErrOverloaded) {
 				t.Errorf("behind another item: %v", err)
 			}
@@ -260,7 +255,7 @@ func TestFullQueueRefusesAndWritesNothing(t *testing.T) {
 			go running.Complete(answer("made")) // outcomes are never refused
 		})
 		for _, c := range waiting {
-			if r := <-c; !r.result.Applied {
+			if r := <-c; r.err != nil {
 				t.Error(r.err)
 			}
 		}

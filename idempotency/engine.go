@@ -87,15 +87,14 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 		if _, ok := e.lease.Owner(); !ok && r.Refusal == nil {
 			r.Refusal = ErrNoLease // what is settled is answered all the same
 		}
-		if r.Refusal != nil && e.flights.find(r.ID) == nil {
+		var f *flight
+		opened := false
+		if r.Refusal == nil {
+			f, opened = e.flights.join(r.ID)
+		} else if f = e.flights.find(r.ID); f == nil {
 			return e.lookUp(ctx, r)
 		}
-		f, opened := e.flights.join(r.ID)
 		if opened {
-			if r.Refusal != nil { // the flight that was there has just landed
-				e.grounded(r.ID, f, errNotClaimed)
-				continue
-			}
 			d, err := e.claim(r, f)
 			if err != nil || d.Ruling != Claimable {
 				return d, err
@@ -107,9 +106,6 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 		}
 		<-f.claimed // bounded by the claim's own timeout
 		if f.err != nil {
-			if errors.Is(f.err, errNotClaimed) {
-				continue
-			}
 			return Decision{}, f.err
 		}
 		ruling := Judge(f.record, r.Fingerprint)
@@ -121,9 +117,6 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 }
 
 var errUnexplained = errors.New("the store refused a claim again and again without a reason")
-
-// errNotClaimed marks a flight whose opener never tried to claim.
-var errNotClaimed = errors.New("no claim was made")
 
 // lookUp answers a request that may not start an attempt.
 func (e *Engine) lookUp(ctx context.Context, r Request) (Decision, error) {

@@ -138,7 +138,7 @@ func TestAnswerSurvivesAStoreThatRefusesEverything(t *testing.T) {
 }
 
 func TestAnswerLandsWhenTheStoreComesBack(t *testing.T) {
-	for name, fault := range map[string]hook{"refuses connections": failBefore, "swallows": blackHole, "blocked": block} {
+	for name, fault := range map[string]hook{"refuses connections": failBefore, "swallows": blackHole, "takes back": takeBack, "blocked": block} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, g *gateway) {
 				r := request("order")

@@ -95,6 +95,12 @@ func (s *faulty) set(f func(s *faulty)) {
 	f(s)
 }
 
+func (s *faulty) hooked() hook {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hook
+}
+
 func (s *faulty) breakBy(h hook) { s.set(func(s *faulty) { s.hook = h }) }
 func (s *faulty) heal()          { s.breakBy(nil) }
 
@@ -202,6 +208,12 @@ func blackHole(ctx context.Context, _ []idempotency.Transition, _ next) ([]idemp
 	return nil, ctx.Err()
 }
 
+// takeBack is blackHole of a store that knows that it wrote nothing.
+func takeBack(ctx context.Context, _ []idempotency.Transition, _ next) ([]idempotency.Result, error) {
+	<-ctx.Done()
+	return nil, &idempotency.RolledBackError{Err: ctx.Err()}
+}
+
 func refuse(_ context.Context, _ []idempotency.Transition, _ next) ([]idempotency.Result, error) {
 	return nil, &idempotency.RolledBackError{Err: errors.New("value too long")}
 }
@@ -262,6 +274,9 @@ func start(t *testing.T, m *storetest.Model, o idempotency.CommitterOptions) *ga
 	t.Helper()
 	if o.Timeout == 0 {
 		o.Timeout = storeTimeout
+	}
+	if o.Flushers == 0 {
+		o.Flushers = 2
 	}
 	g := &gateway{store: &faulty{Model: m, t: t}, clock: &clock{start: time.Now()}, cache: &cache{m: map[idempotency.OperationID]cached{}}}
 	i := idempotency.Instance{ID: idempotency.NewAttemptID(), Longest: time.Minute}

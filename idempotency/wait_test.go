@@ -121,6 +121,19 @@ func TestWaitEnds(t *testing.T) {
 	}
 }
 
+// The attempt ends at the very end of the wait: between the poll before and the last look.
+func TestLastLookDecides(t *testing.T) {
+	pair(t, func(t *testing.T, a, b *gateway) {
+		x := a.begin(t, request("order"), idempotency.Granted).Execution
+		waiter := b.waits(t, b.begin(t, request("order"), idempotency.Busy), 10*time.Second)
+		time.Sleep(10*time.Second - time.Nanosecond)
+		x.Complete(answer("made"))
+		if o := <-waiter; !o.settled || o.Record.State != idempotency.Completed || o.took != 10*time.Second {
+			t.Errorf("%v, settled %v, after %v", o.Record.State, o.settled, o.took)
+		}
+	})
+}
+
 func TestWaitWhileTheStoreIsDown(t *testing.T) {
 	pair(t, func(t *testing.T, a, b *gateway) {
 		x := a.begin(t, request("order"), idempotency.Granted).Execution
