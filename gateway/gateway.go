@@ -52,6 +52,7 @@ type Gateway struct {
 	trusted    caller.Trusted
 	bodies     budget
 	upstreams  []*upstream.Upstream
+	leaving    atomic.Bool
 	draining   atomic.Bool
 	background sync.WaitGroup // attempts that outlive their request
 
@@ -142,12 +143,19 @@ func facts(c *config.Config, version string) reconcile.Facts {
 
 // ServeHTTP answers our own addresses, and finds the route of every other request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	out := newRecorder(w, r)
+	if g.leaving.Load() && r.Header.Get("Upgrade") == "" {
+		w.Header().Set("Connection", "close") // over HTTP/2 a GOAWAY
+	}
+	g.serve(out, r)
+	out.finish() // after the request's event has ended, so that nobody sees an answer before its event
+}
+
+func (g *Gateway) serve(out *recorder, r *http.Request) {
 	// Ambiguity is judged by the route, so the path is first read as if it were allowed.
 	t, err := route.ParseTarget(r.Method, r.RequestURI, true)
-	out := newRecorder(w, r)
 	if err == nil && g.isOwn(t.Path) {
 		g.reconcile.ServeHTTP(out, inNormalForm(r, t))
-		out.finish()
 		return
 	}
 	if err != nil {
@@ -180,7 +188,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.protected(out, r, b, t, ev)
-	out.finish()
 }
 
 // recoverFrom answers for a fault of our own, if nothing has been answered yet. A cut connection is all
@@ -203,7 +210,6 @@ func (g *Gateway) recoverFrom(w *recorder, ev *telemetry.Event) {
 	}
 	clear(w.Header())
 	g.writeProblem(w, ev, problem.NewInternal(state))
-	w.finish()
 }
 
 // panicked logs a panic: where it was, and what it said only where that cannot contain data.
@@ -241,7 +247,6 @@ func (g *Gateway) unroutable(w *recorder, r *http.Request, seen *telemetry.Route
 	ev := g.observer.Start(r, seen)
 	defer func() { ev.End(w.status) }()
 	g.writeProblem(w, ev, p)
-	w.finish()
 }
 
 // sentence makes an error readable as the detail of a problem.
@@ -254,6 +259,9 @@ func sentence(err error) string {
 func (g *Gateway) forwarded(out http.Header, in *http.Request) {
 	caller.SetForwarded(out, in, g.trusted.Peer(in.RemoteAddr))
 }
+
+// Leave asks clients, with every answer, to use another connection for their next request.
+func (g *Gateway) Leave() { g.leaving.Store(true) }
 
 // Refuse makes the gateway start no new attempts. What is recorded is still answered.
 func (g *Gateway) Refuse() { g.draining.Store(true) }
