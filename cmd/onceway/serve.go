@@ -45,21 +45,24 @@ func serve(ctx context.Context, c *config.Config, migrate bool, out io.Writer) e
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
-	s, err := startServer(ctx, c, migrate, out)
+	// A store that does not answer must not keep a process from being stopped.
+	starting, started := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	s, err := startServer(starting, c, migrate, out)
+	started()
 	if err != nil {
 		return err
 	}
 	fmt.Fprint(out, s.banner())
+	var failure error
 	select {
-	case err := <-s.failed:
-		return errors.Join(err, s.drain(ctx))
+	case failure = <-s.failed:
 	case <-signals:
 	}
 	go func() {
 		<-signals
-		os.Exit(1) // a second signal: whatever is left executing is in doubt when the lease lapses
+		os.Exit(1) // a signal while draining: what is left executing is in doubt when the lease lapses
 	}()
-	return s.drain(ctx)
+	return errors.Join(failure, s.drain(ctx))
 }
 
 // banner is the one block that start-up prints.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,14 +42,15 @@ type server struct {
 }
 
 // startServer starts everything that c asks for. When it returns, the gateway answers.
-func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.Writer) (s *server, err error) {
-	s = &server{config: c, failed: make(chan error, 2)}
+func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.Writer) (_ *server, err error) {
+	log.SetOutput(io.Discard) // net/http's clients quote what backends send into the standard logger
+	s := &server{config: c, failed: make(chan error, 2)}
 	defer func() {
 		if err != nil {
 			s.abort()
 		}
 	}()
-	if s.telemetry, err = setUpTelemetry(ctx, c, logTo); err != nil {
+	if s.telemetry, err = setUpTelemetry(context.WithoutCancel(ctx), c, logTo); err != nil {
 		return nil, err
 	}
 	s.log = s.telemetry.log
@@ -135,20 +137,35 @@ func (s *server) checks() []admin.Check {
 // drain ends the server as guarantee and protocol say: not ready first, still accepting for drain_delay,
 // then no new connections and no new attempts; what runs may finish within drain_timeout, the rest is
 // recorded as in doubt, and the lease is given back. Its error is about what could not be recorded.
+//
+// http.Server.Shutdown drops requests that come on open connections without an answer, so it comes
+// last: until then each answer asks its client to use another connection.
 func (s *server) drain(ctx context.Context) error {
 	s.draining.Store(true)
 	s.log.Info("draining", "delay", s.config.DrainDelay.String(), "timeout", s.config.DrainTimeout.String())
+	s.gateway.Leave()
 	pause(ctx, s.config.DrainDelay)
 	s.gateway.Refuse()
+	s.listening.Close()
 	within, cancel := context.WithTimeout(ctx, s.config.DrainTimeout)
 	defer cancel()
-	closed := make(chan error, 1)
-	go func() { closed <- s.public.Shutdown(within) }()
 	s.gateway.EndWaits()
 	_ = s.engine.Drain(within)
-	err := <-closed
-	s.gateway.Close() // what is left ends in doubt, and its clients are told so
+	err := s.public.Shutdown(within)
+	s.gateway.Close() // what is left ends in doubt
+	s.lastAnswers()
 	return errors.Join(ignoreTimeout(err), s.stop())
+}
+
+// lastAnswers lets clients be told of attempts that have just ended in doubt: recording that takes the
+// store's time, and writing the answers a moment more. Streams that never end are not waited for.
+func (s *server) lastAnswers() {
+	recorded, cancel := context.WithTimeout(context.Background(), s.config.StoreTimeout)
+	defer cancel()
+	_ = s.engine.Drain(recorded)
+	written, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.public.Shutdown(written)
 }
 
 // stop ends what is behind the listeners, in the order in which each needs the next.
@@ -161,7 +178,8 @@ func (s *server) stop() error {
 	s.janitor.stop()
 	err := s.lease.Stop(ctx)
 	s.admin.Close()
-	return errors.Join(err, s.store.Close(), s.telemetry.shutdown(ctx))
+	_ = s.telemetry.shutdown(ctx) // reads the store once more; a collector that is away is no failure of ours
+	return errors.Join(err, s.store.Close())
 }
 
 // abort undoes a start that failed half-way.
@@ -174,8 +192,17 @@ func (s *server) abort() {
 	if s.operating != nil {
 		s.operating.Close()
 	}
+	if s.gateway != nil {
+		s.gateway.Close()
+	}
 	if s.committer != nil {
 		s.committer.Stop()
+	}
+	if s.janitor != nil {
+		s.janitor.stop()
+	}
+	if s.lease != nil {
+		_ = s.lease.Stop(ctx)
 	}
 	if s.store != nil {
 		s.store.Close()
