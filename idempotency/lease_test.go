@@ -89,6 +89,24 @@ func TestNoClaimAfterTwoThirdsWithoutRenewal(t *testing.T) {
 	})
 }
 
+// Once the store has said that the lease is lost, the local clock has nothing to say any more.
+func TestLostLeaseIsNotVouchedForAnyLonger(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.store.set(func(s *faulty) { s.acquire = func() error { return errBroken } })
+		if err := g.store.GiveBack(t.Context(), g.owner(t, true)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(leaseLength / 3)
+		synctest.Wait()
+		g.owner(t, false)
+		g.store.set(func(s *faulty) { s.acquire = nil })
+		time.Sleep(leaseLength / 3)
+		if o := g.owner(t, true); o.Epoch != 2 {
+			t.Errorf("epoch %d", o.Epoch)
+		}
+	})
+}
+
 func TestSuspendedProcessDispatchesNothing(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		x := g.begin(t, request("order"), idempotency.Granted).Execution

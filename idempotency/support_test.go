@@ -41,6 +41,7 @@ type faulty struct {
 	hook    hook
 	find    func(ctx context.Context) error
 	renew   func() error
+	acquire func() error
 	batches [][]idempotency.Transition
 	finds   int
 }
@@ -87,6 +88,18 @@ func (s *faulty) Renew(ctx context.Context, o idempotency.Owner, d time.Duration
 		}
 	}
 	return s.Model.Renew(ctx, o, d)
+}
+
+func (s *faulty) Acquire(ctx context.Context, i idempotency.Instance, d time.Duration) (idempotency.Owner, error) {
+	s.mu.Lock()
+	acquire := s.acquire
+	s.mu.Unlock()
+	if acquire != nil {
+		if err := acquire(); err != nil {
+			return idempotency.Owner{}, err
+		}
+	}
+	return s.Model.Acquire(ctx, i, d)
 }
 
 func (s *faulty) set(f func(s *faulty)) {
@@ -287,7 +300,7 @@ func start(t *testing.T, m *storetest.Model, o idempotency.CommitterOptions) *ga
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		g.store.set(func(s *faulty) { s.hook, s.find, s.renew = nil, nil, nil })
+		g.store.set(func(s *faulty) { s.hook, s.find, s.renew, s.acquire = nil, nil, nil, nil })
 		g.committer.Stop()
 		if err := g.lease.Stop(context.Background()); err != nil {
 			t.Error(err)
