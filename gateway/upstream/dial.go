@@ -89,7 +89,7 @@ func (t *target) open(ctx context.Context) (conn, *evidence) {
 	if err != nil {
 		return conn{}, &evidence{step: stepDial, err: err}
 	}
-	sock := newSocket(tcp)
+	sock := newSocket(tcp, t.tls != nil)
 	var top net.Conn = sock
 	http2 := t.h2c
 	if t.tls != nil {

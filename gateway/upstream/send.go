@@ -52,7 +52,7 @@ func (t *target) exchange(ctx context.Context, c conn, r *Request) Outcome {
 		return classify(evidence{step: stepBuild, err: err})
 	}
 	if c.link != nil {
-		c.link.arm()
+		c.link.sock.arm()
 	}
 	if r.Ready != nil {
 		if err := r.Ready(); err != nil {
@@ -73,7 +73,7 @@ func (t *target) exchange(ctx context.Context, c conn, r *Request) Outcome {
 		return out
 	}
 	if c.link != nil && content.drained.Load() {
-		c.link.release()
+		c.link.sock.release()
 	} else if c.link != nil {
 		c.link.seal()
 	}
@@ -83,7 +83,7 @@ func (t *target) exchange(ctx context.Context, c conn, r *Request) Outcome {
 // giveBack returns a connection on which nothing was sent.
 func (t *target) giveBack(c conn) {
 	if c.link != nil {
-		c.link.release()
+		c.link.sock.release()
 	}
 }
 

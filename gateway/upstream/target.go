@@ -100,20 +100,19 @@ func (t *target) take() (conn, bool) {
 	}
 }
 
-// keep takes a link back.
-func (t *target) keep(l *link) {
+// keep takes a link back, unless the target is closed.
+func (t *target) keep(l *link) bool {
 	l.idleSince = t.up.now()
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.closed {
-		t.mu.Unlock()
-		l.seal()
-		return
+		return false
 	}
 	t.idle = append(t.idle, l)
 	if t.reaper == nil {
 		t.reaper = time.AfterFunc(t.up.o.IdleTimeout, t.reap)
 	}
-	t.mu.Unlock()
+	return true
 }
 
 // reap closes what has been idle for too long.
