@@ -37,7 +37,7 @@ func (noObserver) Moved(State)                               {}
 
 // CommitterOptions are the limits of a Committer.
 type CommitterOptions struct {
-	// Flushers is how many batches of one lane may be on their way at once. Default 2.
+	// Flushers is how many batches of one lane may be on their way at once. Default 4.
 	Flushers int
 	// OneLane makes claims and outcomes share a lane and its batches, outcomes first: right for a
 	// store with a single writer.
@@ -73,7 +73,7 @@ type Committer struct {
 // NewCommitter starts a committer. Stop ends it.
 func NewCommitter(store Store, o CommitterOptions) *Committer {
 	if o.Flushers <= 0 {
-		o.Flushers = 2
+		o.Flushers = 4
 	}
 	if o.MaxBatch <= 0 {
 		o.MaxBatch = 128
@@ -90,10 +90,10 @@ func NewCommitter(store Store, o CommitterOptions) *Committer {
 	c := &Committer{store: store, o: o}
 	c.stopped, c.stop = context.WithCancel(context.Background())
 	c.last, c.cut = context.WithCancel(context.Background())
-	c.claims = newLane("claim", o.Flushers)
+	c.claims = newLane("claim", o.Flushers, o.MaxBatch)
 	c.outcomes = c.claims
 	if !o.OneLane {
-		c.outcomes = newLane("outcome", o.Flushers)
+		c.outcomes = newLane("outcome", o.Flushers, o.MaxBatch)
 		c.start(c.outcomes)
 	}
 	c.start(c.claims)
@@ -166,12 +166,14 @@ func (c *Committer) push(it *item) error {
 func (c *Committer) run(l *lane) {
 	batch := make([]*item, 0, c.o.MaxBatch)
 	for {
-		batch = l.take(batch[:0], c.o.MaxBatch)
+		batch = l.take(batch[:0])
 		if len(batch) == 0 {
 			return
 		}
+		taken := len(batch)
 		c.flush(l, batch)
-		clear(batch)
+		l.landed(taken)
+		clear(batch[:taken])
 	}
 }
 

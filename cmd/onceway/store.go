@@ -57,7 +57,7 @@ func openStore(ctx context.Context, c *config.Config, migrate bool) (*openedStor
 		opened.committer.OneLane, opened.committer.Flushers, opened.committer.MaxBatch = true, 1, 256
 		opened.recordStore, err = sqlite.Open(ctx, path, sqlite.Options{Lease: c.Lease})
 	} else {
-		opened.committer.Flushers = 2
+		opened.committer.Flushers = 4
 		opened.recordStore, err = openPostgres(ctx, c)
 	}
 	if err != nil {
