@@ -91,7 +91,7 @@ func filter(in io.Reader, out io.Writer) (ok bool, err error) {
 	for _, s := range skipped {
 		fmt.Fprintln(out, "SKIP ", s)
 	}
-	fmt.Fprintf(out, "%d tests passed, %d failed, %d skipped\n", passed, failed, len(skipped))
+	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", passed, failed, len(skipped))
 	return failed == 0 && passed+len(skipped) > 0, nil
 }
 

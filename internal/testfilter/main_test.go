@@ -15,7 +15,7 @@ func TestFilter(t *testing.T) {
 	}{
 		{"pass", `{"Action":"output","Package":"p","Test":"T","Output":"noise\n"}
 {"Action":"pass","Package":"p","Test":"T"}
-{"Action":"pass","Package":"p","Elapsed":1.5}`, true, []string{"ok    p", "1 tests passed, 0 failed, 0 skipped"}, "noise"},
+{"Action":"pass","Package":"p","Elapsed":1.5}`, true, []string{"ok    p", "1 passed, 0 failed, 0 skipped"}, "noise"},
 		{"fail", `{"Action":"output","Package":"p","Test":"T","Output":"f.go:1: why\n"}
 {"Action":"fail","Package":"p","Test":"T"}
 {"Action":"pass","Package":"q"}`, false, []string{"f.go:1: why", "1 failed"}, "NO REASON"},
