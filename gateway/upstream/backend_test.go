@@ -33,6 +33,7 @@ type backend struct {
 	arrived    int // request heads
 	executions map[string]int
 	react      func(e *event)
+	onHead     func(f *http2.MetaHeadersFrame) // may be nil
 }
 
 // event is one moment of one request.
@@ -236,6 +237,9 @@ func (b *backend) serve2(c *tcpEnd) {
 				f.WritePing(true, frame.Data)
 			}
 		case *http2.MetaHeadersFrame:
+			if b.onHead != nil {
+				b.onHead(frame)
+			}
 			e := &event{tcpEnd: c, n: b.arrive(), answer: answer2{f, frame.StreamID}}
 			for _, h := range frame.RegularFields() {
 				if h.Name == "x-op" {

@@ -1,0 +1,353 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/onceway/onceway/internal/nemesis"
+	"golang.org/x/net/http2"
+)
+
+func TestWhatNeverHadAConnectionWasNotSent(t *testing.T) {
+	plain := newBackend(t, "http", answering)
+	tests := []struct {
+		name, url string
+		want      string
+	}{
+		{"refused", "http://" + refusing(t), "dial-failed"},
+		{"refused h2c", "h2c://" + refusing(t), "dial-failed"},
+		{"refused TLS", "https://" + refusing(t), "dial-failed"},
+		{"unknown host", "http://nobody.invalid", "dial-failed"},
+		{"no TLS there", strings.Replace(plain.URL(), "http", "https", 1), "tls-failed"},
+		{"handshake without end", "https://" + silent(t), "tls-failed"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			u := newUpstream(t, Options{ConnectTimeout: 100 * time.Millisecond}, tt.url)
+			out := send(t, u, post("op", nil))
+			if n, ok := out.(NotSent); !ok || string(n.Cause) != tt.want && tt.name != "unknown host" || n.Err == nil {
+				t.Errorf("got %s", describe(out))
+			}
+		})
+	}
+	if plain.heads() != 0 {
+		t.Error("a request arrived")
+	}
+}
+
+func TestAnUntrustedCertificate(t *testing.T) {
+	b := newBackend(t, "h2", answering)
+	at := newUpstream(t, Options{}, b.URL()).o.Targets
+	u := New(Options{Targets: at}) // the system's roots do not know it
+	defer u.Close()
+	wantNotSent(t, send(t, u, post("op", nil)), CauseTLSFailed)
+}
+
+// The attempt may end while it is dialling: no connection, no effect.
+func TestTheDeadlineDuringTheDial(t *testing.T) {
+	for _, address := range []string{"https://" + silent(t)} {
+		u := newUpstream(t, Options{}, address)
+		out := sendWithin(t, u, post("op", nil), 50*time.Millisecond)
+		wantNotSent(t, out, CauseTLSFailed)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if out, ok := u.Send(ctx, post("op", nil)).(NotSent); !ok {
+			t.Errorf("ended before it began: %s", describe(out))
+		}
+	}
+}
+
+// A listener that never accepts has a connection all the same, in the kernel: it may read later.
+func TestAListenerThatNeverAccepts(t *testing.T) {
+	for _, scheme := range []string{"http", "h2c"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		u := newUpstream(t, Options{}, scheme+"://"+l.Addr().String())
+		wantUnknown(t, sendWithin(t, u, post("op", []byte("body")), 50*time.Millisecond), CauseTimeout)
+	}
+}
+
+func TestNotSentGoesToTheOtherTargetsOnce(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			b := newBackend(t, protocol, answering)
+			dead := b.url(refusing(t))
+			w := &watcher{}
+			u := newUpstream(t, Options{Observer: w}, dead, b.URL(), dead)
+			for _, op := range []string{"a", "b", "c", "d"} {
+				wantAnswer(t, send(t, u, post(op, []byte("body"))), "done "+op)
+				if got := b.executed(op); got != 1 {
+					t.Errorf("executed %d times", got)
+				}
+			}
+			if got := w.dialed[u.targets[0].address+" dial-failed"]; got > 2 {
+				t.Errorf("dead targets were dialled %d times while another was alive", got)
+			}
+		})
+	}
+	dead := refusing(t)
+	w := &watcher{}
+	u := newUpstream(t, Options{Observer: w}, "http://"+dead, "http://"+dead)
+	for n := range 3 { // all are down, and are asked all the same
+		wantNotSent(t, send(t, u, post("op", nil)), CauseDialFailed)
+		if got := w.dialed[dead+" dial-failed"]; got != 2*(n+1) {
+			t.Errorf("dialled %d times after %d requests", got, n+1)
+		}
+	}
+}
+
+// What may have reached one target is never sent to another.
+func TestDoubtStaysWithItsTarget(t *testing.T) {
+	for _, protocol := range protocols {
+		broken := newBackend(t, protocol, cutAt(executed, true, nil))
+		sound := newBackend(t, protocol, answering)
+		u := newUpstream(t, Options{}, broken.URL(), sound.URL())
+		var unknown int
+		for range 4 {
+			if _, ok := send(t, u, post("op", nil)).(Unknown); ok {
+				unknown++
+			}
+		}
+		if unknown != broken.executed("op") || unknown+sound.executed("op") != 4 || unknown == 0 {
+			t.Errorf("%s: %d unknown, executed %d and %d times", protocol, unknown, broken.executed("op"), sound.executed("op"))
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	var h health
+	now := time.Unix(1e9, 0)
+	if !h.alive(now) {
+		t.Error("a new target is not alive")
+	}
+	for _, want := range []time.Duration{500, 1000, 2000, 4000, 8000, 10000, 10000} {
+		want *= time.Millisecond
+		h.failed(now)
+		if h.alive(now.Add(want-1)) || !h.alive(now.Add(want)) {
+			t.Errorf("back-off is not %v", want)
+		}
+	}
+	h.succeeded()
+	if !h.alive(now) {
+		t.Error("not alive after success")
+	}
+	if h.failed(now); !h.alive(now.Add(firstBackoff)) {
+		t.Error("success did not reset the back-off")
+	}
+}
+
+func TestTargetsTakeTurns(t *testing.T) {
+	u := newUpstream(t, Options{}, "http://a", "http://b", "http://c")
+	u.targets[1].health.failed(u.now())
+	turns := map[string]int{}
+	for range 300 {
+		turns[u.Target().Host]++
+	}
+	if turns["a"] == 0 || turns["b"] != 0 || turns["c"] == 0 {
+		t.Errorf("turns: %v", turns)
+	}
+}
+
+func TestAcquire(t *testing.T) {
+	u := newUpstream(t, Options{MaxInFlight: 2}, "http://a")
+	one, ok1 := u.Acquire()
+	_, ok2 := u.Acquire()
+	if none, ok := u.Acquire(); !ok1 || !ok2 || ok || none != nil {
+		t.Fatal("slots are not counted")
+	}
+	if one(); u.InFlight() != 1 {
+		t.Errorf("%d in flight", u.InFlight())
+	}
+	if allocs := testing.AllocsPerRun(100, func() { release, _ := u.Acquire(); release() }); allocs > 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+func TestConnectionsAreKept(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			b := newBackend(t, protocol, answering)
+			u := newUpstream(t, Options{}, b.URL())
+			for range 20 {
+				wantAnswer(t, send(t, u, post("op", []byte("body"))), "done op")
+				if !strings.HasPrefix(protocol, "h2") {
+					settle(u)
+				}
+			}
+			if got := b.connections(); got != 1 {
+				t.Errorf("%d connections", got)
+			}
+		})
+	}
+}
+
+// Requests that come at once to a cold HTTP/2 target share a connection.
+func TestOneDialForMany(t *testing.T) {
+	for _, protocol := range []string{"h2c", "h2"} {
+		b := newBackend(t, protocol, answering)
+		u := newUpstream(t, Options{}, b.URL())
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				if out, ok := send(t, u, post("op", nil)).(Answered); !ok {
+					t.Error(describe(out))
+				}
+			})
+		}
+		all.Wait()
+		if got := b.connections(); got != 1 || b.executed("op") != 50 {
+			t.Errorf("%s: %d connections, %d executions", protocol, got, b.executed("op"))
+		}
+	}
+}
+
+func TestIdleConnectionsExpire(t *testing.T) {
+	b := newBackend(t, "http", answering)
+	u := newUpstream(t, Options{}, b.URL())
+	var mu sync.Mutex
+	now := time.Now()
+	u.now = func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
+	for n := range 3 {
+		wantAnswer(t, send(t, u, post("op", nil)), "done op")
+		settle(u)
+		if got := b.connections(); got != n+1 {
+			t.Fatalf("%d connections after %d requests", got, n+1)
+		}
+		mu.Lock()
+		now = now.Add(u.o.IdleTimeout)
+		mu.Unlock()
+	}
+	u.targets[0].reap()
+	if n := len(u.targets[0].idle); n != 0 {
+		t.Errorf("%d idle connections are left", n)
+	}
+}
+
+func TestCloseEndsIdleConnections(t *testing.T) {
+	for _, protocol := range protocols {
+		b := newBackend(t, protocol, answering)
+		u := newUpstream(t, Options{}, b.URL())
+		wantAnswer(t, send(t, u, post("op", nil)), "done op")
+		u.Close()
+		wantAnswer(t, send(t, u, post("late", nil)), "done late") // and what still comes is served
+		u.Close()
+		b.listener.Close()
+		b.work.Wait() // every connection has ended
+	}
+}
+
+// A warm h2c connection whose writes stall: RoundTrip reports the deadline while the bytes are still on
+// our side, and they leave afterwards.
+func TestASlowWriteOnAWarmSharedConnection(t *testing.T) {
+	b := newBackend(t, "h2c", answering)
+	release := make(chan struct{})
+	r, err := nemesis.Listen(b.listener.Addr().String(), nemesis.First(nemesis.Plan{Up: nemesis.Flow{After: 300, Fault: nemesis.Hold, Release: release}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	u := newUpstream(t, Options{}, b.url(r.Addr()))
+	wantAnswer(t, send(t, u, post("warm", nil)), "done warm")
+	wantUnknown(t, sendWithin(t, u, post("op", make([]byte, 60_000)), 50*time.Millisecond), CauseTimeout)
+	close(release)
+	wantAnswer(t, send(t, u, post("next", nil)), "done next") // not on the connection that stalled
+	if r.Accepted() != 2 || b.executed("op") > 1 {
+		t.Errorf("%d connections, executed %d times", r.Accepted(), b.executed("op"))
+	}
+}
+
+// The same over HTTP/1.1, where the kernel takes what it has room for.
+func TestASlowWriteOnAKeptConnection(t *testing.T) {
+	b := newBackend(t, "http", answering)
+	r, err := nemesis.Listen(b.listener.Addr().String(), nemesis.First(nemesis.Plan{Up: nemesis.Flow{After: 300, Fault: nemesis.Freeze}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	u := newUpstream(t, Options{}, b.url(r.Addr()))
+	wantAnswer(t, send(t, u, post("warm", nil)), "done warm")
+	out := sendWithin(t, u, post("op", make([]byte, 32<<20)), 50*time.Millisecond)
+	wantUnknown(t, out, CauseTimeout)
+	if p := out.(Unknown).Phase; p != Writing {
+		t.Errorf("phase %v", p)
+	}
+	if b.executed("op") > 0 {
+		t.Error("executed")
+	}
+}
+
+// A peer that takes one stream at a time gets more connections, not an error.
+func TestTheStreamLimitIsKept(t *testing.T) {
+	arrived, open := make(chan *tcpEnd), make(chan struct{})
+	b := newBackend(t, "h2c", func(e *event) {
+		switch {
+		case e.moment != executed:
+		case e.op == "warm":
+			e.answer.(answer2).WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 1})
+			answering(e)
+		default:
+			arrived <- e.tcpEnd
+			<-open
+			answering(e)
+		}
+	})
+	u := newUpstream(t, Options{}, b.URL())
+	var all sync.WaitGroup
+	seen := map[*tcpEnd]bool{}
+	for range 3 {
+		wantAnswer(t, send(t, u, post("warm", nil)), "done warm")
+		all.Go(func() {
+			if out, ok := send(t, u, post("op", nil)).(Answered); !ok {
+				t.Error(describe(out))
+			}
+		})
+		seen[<-arrived] = true
+	}
+	close(open)
+	all.Wait()
+	if len(seen) != 3 {
+		t.Errorf("three requests at once used %d connections", len(seen))
+	}
+}
+
+func TestPassThrough(t *testing.T) {
+	for _, protocol := range protocols {
+		b := newBackend(t, protocol, answering)
+		u := newUpstream(t, Options{}, b.URL())
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://elsewhere.invalid/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Op", "op")
+		resp, err := u.RoundTripper().RoundTrip(r)
+		if err != nil {
+			t.Fatalf("%s: %v", protocol, err)
+		}
+		resp.Body.Close()
+		if r.URL.Host != "elsewhere.invalid" {
+			t.Error("the caller's request was changed")
+		}
+		if b.executed("op") != 1 {
+			t.Errorf("%s: executed %d times", protocol, b.executed("op"))
+		}
+	}
+	dead := newUpstream(t, Options{}, "http://"+refusing(t), "http://live")
+	r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x/", nil)
+	for dead.choose() != dead.targets[1] { // so that the dead one is next
+	}
+	if _, err := dead.RoundTripper().RoundTrip(r); err == nil || errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if dead.targets[0].health.alive(dead.now()) {
+		t.Error("a refused dial did not count")
+	}
+}
