@@ -49,7 +49,7 @@ type steadyClock struct{ since time.Time }
 func (c steadyClock) Now() time.Duration { return time.Since(c.since) }
 
 // start takes the lines of a configuration that follow `mode: required` in the only route.
-func start(t *testing.T, backend http.HandlerFunc, settings string) *rig {
+func start(t testing.TB, backend http.HandlerFunc, settings string) *rig {
 	t.Helper()
 	server := httptest.NewServer(backend)
 	t.Cleanup(server.Close)
