@@ -32,7 +32,7 @@ func TestFilter(t *testing.T) {
 {"Action":"pass","Package":"q"}`, false, []string{"f.go:1: syntax"}, ""},
 		{"crash", `{"Action":"output","Package":"p","Test":"T","Output":"panic: why\n"}
 {"Action":"fail","Package":"p"}`, false, []string{"panic: why", "1 failed"}, ""},
-		{"nothing", "", false, []string{"0 tests passed"}, ""},
+		{"nothing", "", false, []string{"0 passed"}, ""},
 		{"not JSON", "go: updates to go.mod needed", false, []string{"updates to go.mod needed"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
