@@ -1,11 +1,11 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -13,43 +13,179 @@ import (
 	"github.com/onceway/onceway/idempotency"
 )
 
-// Apply implements [idempotency.Store]: one round trip, one transaction. Its statements lock the rows
-// that exist, in order of id; try each kind of move on its own condition; and read all records back.
-// What became of a move is told by the record, not by counting rows.
+// batch is a batch of moves under way.
+type batch struct {
+	moves
+	records []readRecord // in the order of ids; those that are not known yet have no ID
+	wrote   bool         // something may have been committed
+}
+
+// Apply implements [idempotency.Store]. It takes one round trip, one transaction, for what is usual:
+// claims of operations that have no record or are busy or settled, and answers in time. What that
+// leaves undone, such as a claim of a released operation or a late answer, is done by a second one.
 //
-// A record that shows an answer which somebody else stored is as of a second round trip.
+// What became of a move is told by its record: one that a statement has written and returned, or
+// else one that is read after all kinds of move were tried, each on its own condition.
+//
+// A record that shows an answer which somebody else stored is as of a further round trip.
 func (s *Store) Apply(ctx context.Context, ts []idempotency.Transition) ([]idempotency.Result, error) {
 	if len(ts) == 0 {
 		return nil, nil
 	}
+	ts, places := inOrder(ts)
 	m, ok := sorted(ts)
 	if !ok {
 		return nil, &idempotency.RolledBackError{Err: errors.New("two transitions of one batch are about one operation")}
 	}
+	b := &batch{moves: m, records: make([]readRecord, len(ts))}
+	if err := s.applyUsual(ctx, b); err != nil {
+		return nil, err
+	}
+	if err := s.applyRest(ctx, b, ts); err != nil {
+		return nil, b.open(err)
+	}
+	if err := s.fetchAnswers(ctx, b.records, b.hand); err != nil {
+		return nil, b.open(err)
+	}
+	results := make([]idempotency.Result, len(ts))
+	for i, t := range ts {
+		results[i] = idempotency.ResultOf(t, b.records[i].Record)
+	}
+	s.noteLateClaims(ctx, b.claims, results)
+	if places != nil {
+		unordered := make([]idempotency.Result, len(ts))
+		for i, place := range places {
+			unordered[place] = results[i]
+		}
+		return unordered, nil
+	}
+	return results, nil
+}
+
+// open returns err as one that says nothing of the batch if a part of that has been committed.
+func (b *batch) open(err error) error {
+	var rolledBack *idempotency.RolledBackError
+	if b.wrote && errors.As(err, &rolledBack) {
+		return fmt.Errorf("the batch was written in part: %w", rolledBack.Err)
+	}
+	return err
+}
+
+// inOrder returns transitions in order of their operations, and the place of each in the batch as
+// given; nil if that is in order, as a committer's are.
+func inOrder(ts []idempotency.Transition) ([]idempotency.Transition, []int) {
+	compare := func(a, b idempotency.OperationID) int { return bytes.Compare(a[:], b[:]) }
+	if slices.IsSortedFunc(ts, func(a, b idempotency.Transition) int { return compare(a.Target(), b.Target()) }) {
+		return ts, nil
+	}
+	places := make([]int, len(ts))
+	for i := range places {
+		places[i] = i
+	}
+	slices.SortFunc(places, func(i, j int) int { return compare(ts[i].Target(), ts[j].Target()) })
+	ordered := make([]idempotency.Transition, len(ts))
+	for i, place := range places {
+		ordered[i] = ts[place]
+	}
+	return ordered, places
+}
+
+// applyUsual makes the first round trip. Claims and answers go by the statements for the usual case;
+// of all other moves this is everything.
+func (s *Store) applyUsual(ctx context.Context, b *batch) error {
+	pool := s.claims
+	if b.outcomesOnly() {
+		pool = s.outcomes
+	}
+	var q pgx.Batch
+	if len(b.others) == 0 {
+		q.Queue(settingsWithoutJoins)
+	} else {
+		q.Queue(settings)
+		q.Queue(lockRows, uuids(b.lock), uuids(b.always))
+	}
+	b.queueUsualClaims(&q, s)
+	b.queueUsualCompletes(&q, s)
+	if len(b.others) > 0 {
+		b.queueOthers(&q, s.lease)
+		q.Queue(readRecords, uuids(b.others)).Query(func(rows pgx.Rows) error { return b.take(rows, s, false) })
+	}
+	if err := s.run(ctx, pool, &q); err != nil {
+		return err
+	}
+	b.wrote = b.wrote || len(b.others) > 0
+	return nil
+}
+
+// applyRest makes the second round trip, if there is a move that the first one did not settle.
+func (s *Store) applyRest(ctx context.Context, b *batch, ts []idempotency.Transition) error {
+	var rest []idempotency.Transition
+	for i, t := range ts {
+		r := &b.records[i]
+		again := r.ID == idempotency.OperationID{}
+		if c, ok := t.(idempotency.Claim); ok {
+			again = again || r.State == idempotency.NotExecuted || r.State == idempotency.Unknown && c.Resend
+		}
+		if again {
+			rest = append(rest, t)
+		}
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	m, _ := sorted(rest)
 	pool := s.claims
 	if m.outcomesOnly() {
 		pool = s.outcomes
 	}
-	var b pgx.Batch
-	b.Queue(settings)
-	m.queue(&b, s.lease)
-	records, err := s.read(ctx, pool, &b, m.ids)
-	if err != nil {
-		return nil, err
+	var q pgx.Batch
+	q.Queue(settings)
+	q.Queue(lockRows, uuids(m.lock), uuids(m.always))
+	m.queueClaims(&q, s.lease)
+	m.queueCompletes(&q, s.lease)
+	q.Queue(readRecords, uuids(m.ids)).Query(func(rows pgx.Rows) error { return b.take(rows, s, false) })
+	for _, id := range m.ids {
+		b.records[b.place(id)] = readRecord{}
 	}
-	if err := s.fetchAnswers(ctx, records, m.hand); err != nil {
-		return nil, err
+	if err := s.run(ctx, pool, &q); err != nil {
+		return err
 	}
-	results := make([]idempotency.Result, len(ts))
-	for i, t := range ts {
-		results[i] = idempotency.ResultOf(t, records[i].Record)
+	for i := range b.records {
+		if b.records[i].ID == (idempotency.OperationID{}) {
+			return fmt.Errorf("the server did not return all of %d records", len(b.records))
+		}
 	}
-	s.noteLateClaims(ctx, m.claims, results)
-	return results, nil
+	return nil
+}
+
+// place returns where id is in the batch; -1 if it is not.
+func (b *batch) place(id idempotency.OperationID) int {
+	i, ok := slices.BinarySearchFunc(b.ids, id, func(a, b idempotency.OperationID) int { return bytes.Compare(a[:], b[:]) })
+	if !ok {
+		return -1
+	}
+	return i
+}
+
+// take reads records.
+func (b *batch) take(rows pgx.Rows, s *Store, written bool) error {
+	for rows.Next() {
+		r, err := scan(rows, s.lease, false)
+		if err != nil {
+			return err
+		}
+		i := b.place(r.ID)
+		if i < 0 {
+			return errors.New("the server returned a record that nobody asked for")
+		}
+		b.records[i] = r
+		b.wrote = b.wrote || written
+	}
+	return nil
 }
 
 // fetchAnswers completes what a batch found completed. Most often it has just stored the answer itself.
-// What somebody else stored costs a second round trip, and is as of then.
+// What somebody else stored costs another round trip, and is as of then.
 func (s *Store) fetchAnswers(ctx context.Context, records []readRecord, inHand map[idempotency.OperationID]*idempotency.Response) error {
 	var lacking []idempotency.OperationID
 	for i := range records {
@@ -75,107 +211,22 @@ func (s *Store) fetchAnswers(ctx context.Context, records []readRecord, inHand m
 	return nil
 }
 
-// Find implements [idempotency.Store].
-func (s *Store) Find(ctx context.Context, ids []idempotency.OperationID) ([]idempotency.Record, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	var b pgx.Batch
-	b.Queue(settings)
-	read, err := s.read(ctx, s.claims, &b, ids)
-	if err != nil {
-		return nil, err
-	}
-	if slices.ContainsFunc(read, func(r readRecord) bool { return r.lacksAnswer(nil) }) {
-		if read, err = s.find(ctx, ids, read); err != nil {
-			return nil, err
-		}
-	}
-	records := make([]idempotency.Record, len(ids))
-	for i := range read {
-		records[i] = read[i].Record
-	}
-	return records, nil
-}
-
-// find reads records with their answers, at one instant. What was read of them before tells on which
-// days the answers expire; if another one has been completed meanwhile it reads again.
-func (s *Store) find(ctx context.Context, ids []idempotency.OperationID, before []readRecord) ([]readRecord, error) {
-	for {
-		first, last := days(before)
-		var b pgx.Batch
-		b.Queue(settings)
-		records, err := s.run(ctx, s.claims, &b, ids, readWithPayloads, true, uuids(ids), first, last)
-		if err != nil {
-			return nil, err
-		}
-		if f, l := days(records); f.Before(first) && !f.IsZero() || l.After(last) {
-			before = append(before, records...)
-			continue
-		}
-		for i := range records {
-			records[i].unseal()
-		}
-		return records, nil
-	}
-}
-
-// days returns the first and the last day on which an answer expires; zero if there is none.
-func days(records []readRecord) (first, last time.Time) {
-	for i := range records {
-		day := records[i].payloadDay
-		if day.IsZero() {
-			continue
-		}
-		if first.IsZero() || day.Before(first) {
-			first = day
-		}
-		if day.After(last) {
-			last = day
-		}
-	}
-	return first, last
-}
-
-// read sends a batch and, as its last statement, reads the records of ids without their answers.
-func (s *Store) read(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, ids []idempotency.OperationID) ([]readRecord, error) {
-	return s.run(ctx, pool, b, ids, readRecords, false, uuids(ids))
-}
-
-// run sends a batch with a query for the records of ids as its last statement.
-func (s *Store) run(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch, ids []idempotency.OperationID,
-	query string, payloads bool, args ...any) ([]readRecord, error) {
+// run sends a batch of statements: one round trip, one transaction.
+func (s *Store) run(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to Postgres: %w", clean(err))
+		return fmt.Errorf("connecting to Postgres: %w", clean(err))
 	}
 	defer conn.Release() // which closes it, unless it is idle and sound
 	notes := conn.Conn().PgConn().CustomData()
 	delete(notes, unreplicated)
-
-	records := make([]readRecord, 0, len(ids))
-	b.Queue(query, args...).Query(func(rows pgx.Rows) error {
-		for rows.Next() {
-			r, err := scan(rows, ids[len(records)], s.lease, payloads)
-			if err != nil {
-				return err
-			}
-			if records = append(records, r); len(records) == len(ids) {
-				break
-			}
-		}
-		return nil
-	})
 	if err := conn.SendBatch(ctx, b).Close(); err != nil {
-		return nil, classify(err)
+		return classify(err)
 	}
 	if notes[unreplicated] != nil {
-		return nil, errUnreplicated
+		return errUnreplicated
 	}
-	if len(records) != len(ids) {
-		return nil, fmt.Errorf("the server returned %d records instead of %d", len(records), len(ids))
-	}
-	return records, nil
+	return nil
 }

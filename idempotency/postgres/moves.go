@@ -20,32 +20,31 @@ type moves struct {
 	acknowledges []idempotency.OperationID
 	imports      []idempotency.Import
 
-	ids    []idempotency.OperationID                         // of all, in the order of the batch
+	ids    []idempotency.OperationID                         // of all, in order
+	others []idempotency.OperationID                         // of those that are neither claims nor completes
 	lock   []idempotency.OperationID                         // of those that may change a row which exists
 	always []idempotency.OperationID                         // of these, those that may change it in whatever state
 	hand   map[idempotency.OperationID]*idempotency.Response // answers that the batch brings along
 }
 
-// sorted returns the moves of a batch, or false if two are about one operation.
+// sorted returns the moves of a batch that is in order of operations, or false if two are about one.
 func sorted(ts []idempotency.Transition) (m moves, ok bool) {
-	seen := make(map[idempotency.OperationID]struct{}, len(ts))
 	m.ids = make([]idempotency.OperationID, len(ts))
-	m.hand = make(map[idempotency.OperationID]*idempotency.Response)
 	for i, t := range ts {
 		id := t.Target()
-		if _, again := seen[id]; again {
+		if i > 0 && id == m.ids[i-1] {
 			return m, false
 		}
-		seen[id] = struct{}{}
 		m.ids[i] = id
-		always := true
+		lock, always, usual := true, true, false
 		switch t := t.(type) {
 		case idempotency.Claim:
 			m.claims = append(m.claims, t)
-			always = t.Resend
+			always, usual = t.Resend, true
 		case idempotency.Complete:
 			m.completes = append(m.completes, t)
 			m.hold(id, t.Response)
+			usual = true
 		case idempotency.Release:
 			m.releases = append(m.releases, t)
 		case idempotency.Doubt:
@@ -63,11 +62,16 @@ func sorted(ts []idempotency.Transition) (m moves, ok bool) {
 		case idempotency.Import:
 			m.imports = append(m.imports, t)
 			m.hold(id, t.Response)
-			continue
+			lock = false
 		}
-		m.lock = append(m.lock, id)
-		if always {
-			m.always = append(m.always, id)
+		if !usual {
+			m.others = append(m.others, id)
+		}
+		if lock {
+			m.lock = append(m.lock, id)
+			if always {
+				m.always = append(m.always, id)
+			}
 		}
 	}
 	return m, true
@@ -75,6 +79,9 @@ func sorted(ts []idempotency.Transition) (m moves, ok bool) {
 
 func (m *moves) hold(id idempotency.OperationID, r *idempotency.Response) {
 	if r != nil && r.Replayable {
+		if m.hand == nil {
+			m.hand = make(map[idempotency.OperationID]*idempotency.Response)
+		}
 		m.hand[id] = r
 	}
 }
@@ -84,20 +91,28 @@ func (m *moves) outcomesOnly() bool {
 	return len(m.claims)+len(m.cancels)+len(m.acknowledges)+len(m.imports) == 0
 }
 
-// queue appends the statements of the kinds that the batch has.
-func (m *moves) queue(b *pgx.Batch, lease time.Duration) {
-	if len(m.lock) > 0 {
-		b.Queue(lockRows, uuids(m.lock), uuids(m.always))
+// queueClaims appends the statements of claims, whatever the records are.
+func (m *moves) queueClaims(b *pgx.Batch, lease time.Duration) {
+	if len(m.claims) == 0 {
+		return
 	}
-	if len(m.claims) > 0 {
-		c := claimColumns(m.claims, func(c *idempotency.Claim) *idempotency.Claim { return c })
-		b.Queue(claimIfUnseen, c.all()...)
-		b.Queue(claimIfNotExecutedOrResend, c.id, c.attempt, c.owner, c.epoch, c.fingerprintVersion, c.fingerprint,
-			c.method, c.target, c.budget, c.resend, c.keyDate, c.keepKey, c.trace, micros(lease))
+	for owner, part := range byOwner(m.claims, func(t *idempotency.Claim) idempotency.Owner { return t.Attempt.Owner }) {
+		queueClaims(b, owner, part)
 	}
+	c := claimColumns(m.claims, func(c *idempotency.Claim) *idempotency.Claim { return c })
+	b.Queue(claimIfNotExecutedOrResend, c.id, c.attempt, c.owner, c.epoch, c.fingerprintVersion, c.fingerprint,
+		c.method, c.target, c.budget, c.resend, c.keyDate, c.keepKey, c.trace, micros(lease))
+}
+
+// queueCompletes appends the statements of completions, whatever the records are.
+func (m *moves) queueCompletes(b *pgx.Batch, lease time.Duration) {
 	for part := range parts(m.completes, func(t idempotency.Complete) *idempotency.Response { return t.Response }) {
 		queueCompletes(b, part, lease)
 	}
+}
+
+// queueOthers appends the statements of all other kinds that the batch has.
+func (m *moves) queueOthers(b *pgx.Batch, lease time.Duration) {
 	if ts := m.releases; len(ts) > 0 {
 		b.Queue(releaseIfOwn,
 			column(ts, func(t *idempotency.Release) pgtype.UUID { return uuid(t.Attempt.Operation) }),

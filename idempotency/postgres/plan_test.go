@@ -87,6 +87,7 @@ func TestPlans(t *testing.T) {
 	}
 	for name, sql := range map[string]string{
 		"lock": lockRows, "read": readRecords, "read with payloads": readWithPayloads,
+		"read unless own": readUnlessOwn, "complete in time": completeIfOwnInTime,
 		"claim": claimIfUnseen, "claim again": claimIfNotExecutedOrResend, "complete": completeIfOwnOrEarlier,
 		"release": releaseIfOwn, "doubt": doubtIfOwnExecuting, "resolve": resolveIfUnknown,
 		"cancel": cancelIfUnseen, "cancel again": cancelIfNotExecuted, "acknowledge": acknowledgeIfCompleted, "import": importIfUnseen,

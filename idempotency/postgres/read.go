@@ -18,11 +18,12 @@ type readRecord struct {
 }
 
 // scan reads one row of read.sql, or of read_with_payloads.sql.
-func scan(rows pgx.Rows, id idempotency.OperationID, lease time.Duration, payloads bool) (readRecord, error) {
+func scan(rows pgx.Rows, lease time.Duration, payloads bool) (readRecord, error) {
 	var (
 		r                                            readRecord
 		now                                          time.Time
 		exists                                       bool
+		id                                           [16]byte
 		hasLease                                     *bool
 		caller, key, method, target, cause           *string
 		state, fingerprintVersion, status            *int16
@@ -36,7 +37,7 @@ func scan(rows pgx.Rows, id idempotency.OperationID, lease time.Duration, payloa
 		resolvedBy, resolvedEvidence                 *string
 	)
 	columns := []any{&now, &exists, &hasLease,
-		&caller, &key, &state, &revision, &attempt, &attemptID, &owner, &epoch,
+		&id, &caller, &key, &state, &revision, &attempt, &attemptID, &owner, &epoch,
 		&fingerprintVersion, &fingerprint, &method, &target, &resend, &doubted, &contradicted, &cause, &trace,
 		&firstSeen, &claimed, &deadline, &settled, &bodyExpires, &expires,
 		&status, &length, &digest, &payloadDay, &resolvedAt, &resolvedBy, &resolvedEvidence}

@@ -11,11 +11,14 @@ var files embed.FS
 // One statement per move, its condition in its name.
 var (
 	settings                   = statement("settings")
+	settingsWithoutJoins       = statement("settings_without_joins")
 	lockRows                   = statement("lock")
 	readRecords                = statement("read")
+	readUnlessOwn              = statement("read_unless_own")
 	readWithPayloads           = statement("read_with_payloads")
 	claimIfUnseen              = statement("claim_if_unseen")
 	claimIfNotExecutedOrResend = statement("claim_if_not_executed_or_resend")
+	completeIfOwnInTime        = statement("complete_if_own_in_time")
 	completeIfOwnOrEarlier     = statement("complete_if_own_or_earlier")
 	releaseIfOwn               = statement("release_if_own")
 	doubtIfOwnExecuting        = statement("doubt_if_own_executing")

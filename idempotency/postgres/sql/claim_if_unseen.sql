@@ -1,12 +1,20 @@
-INSERT INTO requests (id, caller, key, state, revision, attempt, attempt_id, owner, epoch,
+-- One owner's new attempts, in order of id. Says of which operations there was no record; whether the
+-- owner has a lease goes with it, for Derive.
+--
+-- (SRFs in a select list run in step and, unlike those in FROM, fill no tuplestore each.)
+INSERT INTO requests AS r (id, caller, key, state, revision, attempt, attempt_id, owner, epoch,
     fingerprint_version, fingerprint, method, target, resend, trace, first_seen, claimed_at, deadline, expires)
-SELECT m.id, m.caller, m.key, 1, 1, 1, m.attempt_id, m.owner, m.epoch,
+SELECT m.id, m.caller, m.key, 1, 1, 1, m.attempt_id, $5::uuid, $6::bigint,
     m.fingerprint_version, m.fingerprint, m.method, m.target, m.resend, m.trace,
     now(), now(), now() + m.budget * interval '1 microsecond',
     GREATEST(now(), m.key_date) + m.keep_key * interval '1 microsecond'
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::smallint[], $8::bytea[],
-        $9::text[], $10::text[], $11::bigint[], $12::boolean[], $13::timestamptz[], $14::bigint[], $15::bytea[])
-    AS m (id, caller, key, attempt_id, owner, epoch, fingerprint_version, fingerprint,
-        method, target, budget, resend, key_date, keep_key, trace)
-ORDER BY m.id
+FROM (
+    SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS caller, unnest($3::text[]) AS key, unnest($4::uuid[]) AS attempt_id,
+        unnest($7::smallint[]) AS fingerprint_version, unnest($8::bytea[]) AS fingerprint,
+        unnest($9::text[]) AS method, unnest($10::text[]) AS target, unnest($11::bigint[]) AS budget,
+        unnest($12::boolean[]) AS resend, unnest($13::timestamptz[]) AS key_date, unnest($14::bigint[]) AS keep_key,
+        unnest($15::bytea[]) AS trace
+) m
 ON CONFLICT (id) DO NOTHING
+RETURNING r.id, r.first_seen, r.deadline, r.expires,
+    EXISTS (SELECT FROM instances i WHERE i.id = $5::uuid AND i.epoch = $6::bigint AND i.lease_until > now())

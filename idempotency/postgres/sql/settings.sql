@@ -8,6 +8,7 @@
 SELECT set_config('lock_timeout', '250ms', true),
     set_config('plan_cache_mode', 'force_generic_plan', true),
     set_config('enable_seqscan', 'off', true),
+    set_config('enable_bitmapscan', 'off', true),
     set_config('enable_nestloop', 'off', true),
     set_config('enable_mergejoin', 'off', true),
     set_config('jit', 'off', true),

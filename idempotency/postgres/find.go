@@ -1,0 +1,97 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// Find implements [idempotency.Store].
+func (s *Store) Find(ctx context.Context, ids []idempotency.OperationID) ([]idempotency.Record, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	read, err := s.read(ctx, ids, readRecords, false, uuids(ids))
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(read, func(r readRecord) bool { return r.lacksAnswer(nil) }) {
+		if read, err = s.find(ctx, ids, read); err != nil {
+			return nil, err
+		}
+	}
+	records := make([]idempotency.Record, len(ids))
+	for i := range read {
+		records[i] = read[i].Record
+	}
+	return records, nil
+}
+
+// find reads records with their answers, at one instant. What was read of them before tells on which
+// days the answers expire; if another one has been completed meanwhile it reads again.
+func (s *Store) find(ctx context.Context, ids []idempotency.OperationID, before []readRecord) ([]readRecord, error) {
+	for {
+		first, last := days(before)
+		records, err := s.read(ctx, ids, readWithPayloads, true, uuids(ids), first, last)
+		if err != nil {
+			return nil, err
+		}
+		if f, l := days(records); f.Before(first) && !f.IsZero() || l.After(last) {
+			before = append(before, records...)
+			continue
+		}
+		for i := range records {
+			records[i].unseal()
+		}
+		return records, nil
+	}
+}
+
+// days returns the first and the last day on which an answer expires; zero if there is none.
+func days(records []readRecord) (first, last time.Time) {
+	for i := range records {
+		day := records[i].payloadDay
+		if day.IsZero() {
+			continue
+		}
+		if first.IsZero() || day.Before(first) {
+			first = day
+		}
+		if day.After(last) {
+			last = day
+		}
+	}
+	return first, last
+}
+
+// read runs a query for the records of ids, which returns one row for each.
+func (s *Store) read(ctx context.Context, ids []idempotency.OperationID, query string, payloads bool, args ...any) ([]readRecord, error) {
+	records := make([]readRecord, 0, len(ids))
+	var b pgx.Batch
+	b.Queue(settings)
+	b.Queue(query, args...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			r, err := scan(rows, s.lease, payloads)
+			if err != nil {
+				return err
+			}
+			if len(records) == len(ids) || r.ID != ids[len(records)] {
+				return fmt.Errorf("the server returned another record than asked for")
+			}
+			records = append(records, r)
+		}
+		return nil
+	})
+	if err := s.run(ctx, s.claims, &b); err != nil {
+		return nil, err
+	}
+	if len(records) != len(ids) {
+		return nil, fmt.Errorf("the server returned %d records instead of %d", len(records), len(ids))
+	}
+	return records, nil
+}

@@ -1,0 +1,101 @@
+package postgres
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// byOwner cuts a batch into its owners' parts, each in the order of the batch. A gateway has another
+// owner only after it lost a lease: almost always there is one part, the batch itself.
+func byOwner[T any](ts []T, owner func(*T) idempotency.Owner) iter.Seq2[idempotency.Owner, []T] {
+	return func(yield func(idempotency.Owner, []T) bool) {
+		for rest := ts; len(rest) > 0; {
+			first := owner(&rest[0])
+			if !slices.ContainsFunc(rest, func(t T) bool { return owner(&t) != first }) {
+				yield(first, rest)
+				return
+			}
+			var part, others []T
+			for _, t := range rest {
+				if owner(&t) == first {
+					part = append(part, t)
+				} else {
+					others = append(others, t)
+				}
+			}
+			if !yield(first, part) {
+				return
+			}
+			rest = others
+		}
+	}
+}
+
+// queueUsualClaims appends the statements of claims of operations that have no record, and the look
+// at those that have one.
+func (b *batch) queueUsualClaims(q *pgx.Batch, s *Store) {
+	if len(b.claims) == 0 {
+		return
+	}
+	for owner, part := range byOwner(b.claims, func(t *idempotency.Claim) idempotency.Owner { return t.Attempt.Owner }) {
+		queueClaims(q, owner, part).Query(func(rows pgx.Rows) error { return b.takeClaimed(rows, s, part) })
+	}
+	q.Queue(readUnlessOwn,
+		column(b.claims, func(t *idempotency.Claim) pgtype.UUID { return uuid(t.Attempt.Operation) }),
+		column(b.claims, func(t *idempotency.Claim) pgtype.UUID { return uuid(t.Attempt.ID) }),
+	).Query(func(rows pgx.Rows) error { return b.take(rows, s, false) })
+}
+
+func queueClaims(q *pgx.Batch, o idempotency.Owner, ts []idempotency.Claim) *pgx.QueuedQuery {
+	c := claimColumns(ts, func(c *idempotency.Claim) *idempotency.Claim { return c })
+	return q.Queue(claimIfUnseen, c.id, c.caller, c.key, c.attempt, uuid(o.Instance), o.Epoch, c.fingerprintVersion, c.fingerprint,
+		c.method, c.target, c.budget, c.resend, c.keyDate, c.keepKey, c.trace)
+}
+
+// takeClaimed makes records of those claims for which a row was inserted: they hold what the claim says.
+func (b *batch) takeClaimed(rows pgx.Rows, s *Store, ts []idempotency.Claim) error {
+	var id [16]byte
+	var now, deadline, expires time.Time
+	var leased bool
+	for rows.Next() {
+		if err := rows.Scan(&id, &now, &deadline, &expires, &leased); err != nil {
+			return err
+		}
+		i, _ := slices.BinarySearchFunc(ts, id, func(t idempotency.Claim, id [16]byte) int { return bytes.Compare(t.Attempt.Operation[:], id[:]) })
+		t := &ts[i]
+		r := &b.records[b.place(id)]
+		r.Record = idempotency.Record{
+			ID: id, Operation: t.Operation, State: idempotency.Executing, Attempt: t.Attempt, Revision: 1,
+			Fingerprint: t.Fingerprint, Method: t.Method, Target: t.TargetURI, Resend: t.Resend, Trace: t.Trace,
+			FirstSeen: now.UTC(), Claimed: now.UTC(), Deadline: deadline.UTC(), Expires: expires.UTC(),
+		}
+		r.Attempt.N = 1
+		r.Derive(now.UTC(), leased, s.lease)
+		b.wrote = true
+	}
+	return nil
+}
+
+// queueUsualCompletes appends the statements of answers that are in time.
+func (b *batch) queueUsualCompletes(q *pgx.Batch, s *Store) {
+	for part := range parts(b.completes, func(t idempotency.Complete) *idempotency.Response { return t.Response }) {
+		for owner, ts := range byOwner(part, func(t *idempotency.Complete) idempotency.Owner { return t.Attempt.Owner }) {
+			r := responseColumns(ts, func(t *idempotency.Complete) *idempotency.Response { return t.Response })
+			q.Queue(completeIfOwnInTime,
+				column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.Operation) }),
+				column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.ID) }),
+				column(ts, func(t *idempotency.Complete) int64 { return micros(t.Retention.Response) }),
+				column(ts, func(t *idempotency.Complete) int64 { return micros(t.Retention.Key) }),
+				r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal,
+				uuid(owner.Instance), owner.Epoch, micros(s.lease),
+			).Query(func(rows pgx.Rows) error { return b.take(rows, s, true) })
+		}
+	}
+}
