@@ -50,6 +50,11 @@ func isOurs(name string) bool {
 	return ours[textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))]
 }
 
+// isOtherSpelling reports whether a backend that takes underscores for hyphens would read name as header.
+func isOtherSpelling(name, header string) bool {
+	return strings.Contains(name, "_") && strings.EqualFold(strings.ReplaceAll(name, "_", "-"), header)
+}
+
 // connectionNamed returns the canonical names that the Connection fields of h make hop-by-hop.
 func connectionNamed(h http.Header) map[string]bool {
 	var named map[string]bool
@@ -72,7 +77,7 @@ func toBackend(in http.Header, keyHeader string) http.Header {
 	named := connectionNamed(in)
 	out := make(http.Header, len(in)+8)
 	for name, values := range in {
-		if hopByHop[name] || isOurs(name) || named[name] && name != keyHeader {
+		if hopByHop[name] || isOurs(name) || named[name] && name != keyHeader || isOtherSpelling(name, keyHeader) {
 			continue
 		}
 		if name == problem.HeaderPrefer {

@@ -9,6 +9,7 @@ import (
 func TestToBackend(t *testing.T) {
 	in := http.Header{
 		"Idempotency-Key":    {`"k"`},
+		"Idempotency_key":    {"another"},
 		"Connection":         {"keep-alive, Idempotency-Key, X-Hop, onceway-operation"},
 		"X-Hop":              {"1"},
 		"Keep-Alive":         {"timeout=5"},

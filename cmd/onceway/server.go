@@ -174,6 +174,7 @@ func (s *server) stop() error {
 	defer cancel()
 	_ = s.engine.Drain(ctx)
 	s.public.Close()
+	s.engine.ReleaseAbandoned(ctx)
 	s.committer.Stop()
 	s.janitor.stop()
 	err := s.lease.Stop(ctx)

@@ -97,11 +97,17 @@ func quoteToken(s string) string {
 	if token {
 		return s
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+	if strings.ContainsAny(s, `"\`) {
+		s = strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s)
+	}
+	return `"` + s + `"`
 }
 
 // isForwarding recognises the fields of this file in any spelling.
 func isForwarding(name string) bool {
+	if name == "" || name[0]|0x20 != 'f' && name[0]|0x20 != 'x' {
+		return false // most names, without a copy
+	}
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	return name == "forwarded" || strings.HasPrefix(name, "x-forwarded-")
 }
