@@ -169,8 +169,9 @@ func (b *batch) place(id idempotency.OperationID) int {
 
 // take reads records.
 func (b *batch) take(rows pgx.Rows, s *Store, written bool) error {
+	row := newRow(false)
 	for rows.Next() {
-		r, err := scan(rows, s.lease, false)
+		r, err := row.scan(rows, s.lease)
 		if err != nil {
 			return err
 		}

@@ -66,15 +66,15 @@ func advance(t *testing.T, admin *pgxpool.Pool, d time.Duration) {
 	for _, sql := range []string{
 		`UPDATE requests SET first_seen = first_seen - $1::interval, claimed_at = claimed_at - $1, deadline = deadline - $1,
 			settled_at = settled_at - $1, unknown_since = unknown_since - $1, resolved_at = resolved_at - $1,
-			expires = expires - $1, body_expires = body_expires - $1,
-			payload_day = CASE WHEN state = 2 THEN ((body_expires - $1) AT TIME ZONE 'UTC')::date END`,
+			expires = expires - $1, body_expires = body_expires - $1`,
 		`UPDATE evidence SET at = at - $1::interval`,
 		`UPDATE instances SET lease_until = lease_until - $1::interval, started_at = started_at - $1`,
 		`UPDATE walks SET claimed_at = claimed_at - $1::interval`,
 	} {
 		execute(t, admin, sql, d)
 	}
-	execute(t, admin, `UPDATE payloads p SET day = r.payload_day FROM requests r WHERE r.id = p.id AND r.payload_day <> p.day AND p.day < now() + interval '900 days'`)
+	execute(t, admin, `UPDATE payloads p SET day = (r.body_expires AT TIME ZONE 'UTC')::date FROM requests r
+		WHERE r.id = p.id AND r.state = 2 AND p.day < now() + interval '900 days'`)
 }
 
 func readEvidence(t *testing.T, admin *pgxpool.Pool, id idempotency.OperationID) []idempotency.Evidence {

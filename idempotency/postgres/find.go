@@ -75,8 +75,9 @@ func (s *Store) read(ctx context.Context, ids []idempotency.OperationID, query s
 	var b pgx.Batch
 	b.Queue(settings)
 	b.Queue(query, args...).Query(func(rows pgx.Rows) error {
+		row := newRow(payloads)
 		for rows.Next() {
-			r, err := scan(rows, s.lease, payloads)
+			r, err := row.scan(rows, s.lease)
 			if err != nil {
 				return err
 			}

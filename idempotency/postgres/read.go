@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/onceway/onceway/idempotency"
 )
@@ -17,76 +18,89 @@ type readRecord struct {
 	fields, body, seal []byte
 }
 
-// scan reads one row of read.sql, or of read_with_payloads.sql.
-func scan(rows pgx.Rows, lease time.Duration, payloads bool) (readRecord, error) {
-	var (
-		r                                            readRecord
-		now                                          time.Time
-		exists                                       bool
-		id                                           [16]byte
-		hasLease                                     *bool
-		caller, key, method, target, cause           *string
-		state, fingerprintVersion, status            *int16
-		attempt                                      *int32
-		revision, epoch, length                      *int64
-		resend, doubted, contradicted                *bool
-		attemptID, owner                             *[16]byte
-		fingerprint, trace, digest                   []byte
-		firstSeen, claimed, deadline, settled        *time.Time
-		bodyExpires, expires, resolvedAt, payloadDay *time.Time
-		resolvedBy, resolvedEvidence                 *string
-	)
-	columns := []any{&now, &exists, &hasLease,
-		&id, &caller, &key, &state, &revision, &attempt, &attemptID, &owner, &epoch,
-		&fingerprintVersion, &fingerprint, &method, &target, &resend, &doubted, &contradicted, &cause, &trace,
-		&firstSeen, &claimed, &deadline, &settled, &bodyExpires, &expires,
-		&status, &length, &digest, &payloadDay, &resolvedAt, &resolvedBy, &resolvedEvidence}
+// row is one row of read.sql, or of a statement that returns the same columns.
+type row struct {
+	now                                pgtype.Timestamptz
+	exists, hasLease                   pgtype.Bool
+	id, attemptID, owner               pgtype.UUID
+	caller, key, method, target, cause pgtype.Text
+	state, fingerprintVersion, status  pgtype.Int2
+	attempt                            pgtype.Int4
+	revision, epoch, length            pgtype.Int8
+	resend, doubted, contradicted      pgtype.Bool
+	fingerprint, trace, digest         []byte
+	firstSeen, claimed, deadline       pgtype.Timestamptz
+	settled, bodyExpires, expires      pgtype.Timestamptz
+	resolvedAt                         pgtype.Timestamptz
+	resolvedBy, resolvedEvidence       pgtype.Text
+	fields, body, seal                 []byte // of read_with_payloads.sql only
+	columns                            []any
+}
+
+func newRow(payloads bool) *row {
+	w := new(row)
+	w.columns = []any{&w.now, &w.exists, &w.hasLease,
+		&w.id, &w.caller, &w.key, &w.state, &w.revision, &w.attempt, &w.attemptID, &w.owner, &w.epoch,
+		&w.fingerprintVersion, &w.fingerprint, &w.method, &w.target, &w.resend, &w.doubted, &w.contradicted, &w.cause, &w.trace,
+		&w.firstSeen, &w.claimed, &w.deadline, &w.settled, &w.bodyExpires, &w.expires,
+		&w.status, &w.length, &w.digest, &w.resolvedAt, &w.resolvedBy, &w.resolvedEvidence}
 	if payloads {
-		columns = append(columns, &r.fields, &r.body, &r.seal)
+		w.columns = append(w.columns, &w.fields, &w.body, &w.seal)
 	}
-	if err := rows.Scan(columns...); err != nil {
+	return w
+}
+
+// scan reads a row. What is read is the caller's.
+func (w *row) scan(rows pgx.Rows, lease time.Duration) (r readRecord, err error) {
+	if err := rows.Scan(w.columns...); err != nil {
 		return r, err
 	}
-	r.ID, r.Observed = id, now.UTC()
-	if !exists {
+	r.ID, r.Observed = w.id.Bytes, w.now.Time.UTC()
+	if !w.exists.Bool {
 		return r, nil
 	}
-	r.Operation = idempotency.Operation{Caller: idempotency.Caller(*caller), Key: idempotency.Key(*key)}
-	r.State, r.Revision = idempotency.State(*state), *revision
-	r.Method, r.Target, r.Cause = *method, *target, idempotency.Cause(*cause)
-	r.Resend, r.Doubted, r.Contradicted = *resend, *doubted, *contradicted
-	r.FirstSeen, r.Expires, r.BodyExpires, r.Settled = at(firstSeen), at(expires), at(bodyExpires), at(settled)
-	r.settledNow = settled != nil && settled.Equal(now)
-	if attemptID != nil { // not a tombstone
+	r.Operation = idempotency.Operation{Caller: idempotency.Caller(w.caller.String), Key: idempotency.Key(w.key.String)}
+	r.State, r.Revision = idempotency.State(w.state.Int16), w.revision.Int64
+	r.Method, r.Target, r.Cause = w.method.String, w.target.String, idempotency.Cause(w.cause.String)
+	r.Resend, r.Doubted, r.Contradicted = w.resend.Bool, w.doubted.Bool, w.contradicted.Bool
+	r.FirstSeen, r.Expires, r.BodyExpires, r.Settled = at(w.firstSeen), at(w.expires), at(w.bodyExpires), at(w.settled)
+	r.settledNow = w.settled.Valid && w.settled.Time.Equal(w.now.Time)
+	if w.attempt.Int32 > 0 { // not a tombstone
 		r.Attempt = idempotency.Attempt{
-			Operation: id, ID: *attemptID, N: int(*attempt),
-			Owner: idempotency.Owner{Instance: *owner, Epoch: *epoch},
+			Operation: r.ID, ID: w.attemptID.Bytes, N: int(w.attempt.Int32),
+			Owner: idempotency.Owner{Instance: w.owner.Bytes, Epoch: w.epoch.Int64},
 		}
-		r.Claimed, r.Deadline = at(claimed), at(deadline)
-		r.Fingerprint.Version = uint8(*fingerprintVersion)
-		if copy(r.Fingerprint.Sum[:], fingerprint) != len(fingerprint) {
-			return r, fmt.Errorf("fingerprint of %d bytes", len(fingerprint))
+		r.Claimed, r.Deadline = at(w.claimed), at(w.deadline)
+		r.Fingerprint.Version = uint8(w.fingerprintVersion.Int16)
+		if copy(r.Fingerprint.Sum[:], w.fingerprint) != len(w.fingerprint) {
+			return r, fmt.Errorf("fingerprint of %d bytes", len(w.fingerprint))
 		}
 	}
-	if len(trace) == len(r.Trace.TraceID)+len(r.Trace.SpanID) {
-		copy(r.Trace.SpanID[:], trace[copy(r.Trace.TraceID[:], trace):])
+	if len(w.trace) == len(r.Trace.TraceID)+len(r.Trace.SpanID) {
+		copy(r.Trace.SpanID[:], w.trace[copy(r.Trace.TraceID[:], w.trace):])
 	}
-	r.payloadDay = at(payloadDay)
-	if status != nil {
-		r.Response = &idempotency.Response{Status: int(*status), Length: *length, Digest: [32]byte(digest)}
+	if w.status.Valid {
+		r.Response = &idempotency.Response{Status: int(w.status.Int16), Length: w.length.Int64}
+		if copy(r.Response.Digest[:], w.digest) != len(r.Response.Digest) {
+			return r, fmt.Errorf("digest of %d bytes", len(w.digest))
+		}
 	}
-	if resolvedAt != nil {
-		r.Resolution = &idempotency.Resolution{By: *resolvedBy, Evidence: *resolvedEvidence, At: at(resolvedAt)}
+	if w.resolvedAt.Valid {
+		r.Resolution = &idempotency.Resolution{By: w.resolvedBy.String, Evidence: w.resolvedEvidence.String, At: at(w.resolvedAt)}
 	}
-	r.Derive(r.Observed, *hasLease, lease)
+	if r.State == idempotency.Completed {
+		r.payloadDay = r.BodyExpires.Truncate(24 * time.Hour)
+	}
+	r.fields, r.body, r.seal = w.fields, w.body, w.seal
+	r.Derive(r.Observed, w.hasLease.Bool, lease)
 	return r, nil
 }
 
-func at(t *time.Time) time.Time {
-	if t == nil {
+func at(t pgtype.Timestamptz) time.Time {
+	if !t.Valid {
 		return time.Time{}
 	}
-	return t.UTC()
+	return t.Time.UTC()
 }
 
 // lacksAnswer says whether the record is completed but its answer neither read nor in hand: the one in

@@ -59,16 +59,16 @@ func (s *Store) purgeSome(ctx context.Context, limit int) (n int, more bool, err
 		var seen, expired int
 		var to pgtype.Timestamptz
 		var ids []pgtype.UUID
-		if err := tx.QueryRow(ctx, purgeWindow, from, micros(s.keep.Key), walkWindow, limit).Scan(&seen, &to, &expired, &ids); err != nil {
+		if err := tx.QueryRow(ctx, purgeWindow, from, micros(s.keep.Key), walkWindow, limit, micros(s.grace)).Scan(&seen, &to, &expired, &ids); err != nil {
 			return err
 		}
 		if len(ids) > 0 {
 			var gone int64
 			var b pgx.Batch
 			b.Queue(lockRows, ids, ids)
-			b.Queue(purgePayloads, ids)
-			b.Queue(purgeEvidence, ids)
-			b.Queue(purgeRecords, ids).Exec(countInto(&gone))
+			b.Queue(purgePayloads, ids, micros(s.grace))
+			b.Queue(purgeEvidence, ids, micros(s.grace))
+			b.Queue(purgeRecords, ids, micros(s.grace)).Exec(countInto(&gone))
 			if err := tx.SendBatch(ctx, &b).Close(); err != nil {
 				return err
 			}

@@ -38,6 +38,10 @@ type Options struct {
 	// Retention tells Purge which days' storage to prepare and how old a record must be to be looked
 	// at. Default: bodies 24 h, records 720 h.
 	Retention idempotency.Retention
+	// Grace is how much longer than its expiry a record is kept, because whoever judges the age of a key
+	// does so by another clock: a record must not be gone before every gateway calls its key too old.
+	// Default 0.
+	Grace time.Duration
 	// Tracer sees every query. It must not keep arguments, which contain keys and bodies. May be nil.
 	Tracer pgx.QueryTracer
 }
@@ -49,6 +53,7 @@ type Store struct {
 	timeout  time.Duration
 	lease    time.Duration
 	keep     idempotency.Retention
+	grace    time.Duration
 
 	mu     sync.Mutex
 	epochs map[[16]byte]int64 // the greatest that each instance of this process had; rows are purged
@@ -84,7 +89,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{timeout: o.StoreTimeout, lease: o.Lease, keep: o.Retention, epochs: map[[16]byte]int64{}}
+	s := &Store{timeout: o.StoreTimeout, lease: o.Lease, keep: o.Retention, grace: o.Grace, epochs: map[[16]byte]int64{}}
 	reserved := max(2, config.MaxConns/4)
 	config.MaxConns = max(2, config.MaxConns-reserved)
 	if s.claims, err = open(ctx, config, s.timeout); err != nil {

@@ -1,6 +1,6 @@
 WITH done AS (
     UPDATE requests r
-    SET state = 6, revision = r.revision + 1, payload_day = NULL
+    SET state = 6, revision = r.revision + 1
     WHERE r.id = ANY($1::uuid[]) AND r.state = 2
     RETURNING r.id, (r.body_expires AT TIME ZONE 'UTC')::date AS day
 )

@@ -1,5 +1,7 @@
-INSERT INTO requests (id, caller, key, state, revision, attempt, first_seen, claimed_at, settled_at, expires)
-SELECT m.id, m.caller, m.key, 5, 1, 0, now(), now(), now(),
+INSERT INTO requests (id, caller, key, state, revision, attempt, attempt_id, owner, epoch,
+    fingerprint_version, fingerprint, first_seen, claimed_at, deadline, settled_at, expires)
+SELECT m.id, m.caller, m.key, 5, 1, 0, '00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-000000000000', 0,
+    0, decode(repeat('00', 32), 'hex'), now(), now(), now(), now(),
     GREATEST(now(), m.key_date) + m.keep_key * interval '1 microsecond'
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::bigint[])
     AS m (id, caller, key, key_date, keep_key)

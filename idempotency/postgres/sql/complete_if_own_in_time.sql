@@ -15,9 +15,6 @@ WITH done AS (
             THEN GREATEST(r.expires, now() + ($4::bigint[])[width_bucket(r.id, $1::uuid[])] * interval '1 microsecond')
                 + (($3::bigint[])[width_bucket(r.id, $1::uuid[])] - ($4::bigint[])[width_bucket(r.id, $1::uuid[])]) * interval '1 microsecond'
             ELSE r.body_expires END,
-        payload_day = CASE WHEN ($8::boolean[])[width_bucket(r.id, $1::uuid[])]
-            THEN ((GREATEST(r.expires, now() + ($4::bigint[])[width_bucket(r.id, $1::uuid[])] * interval '1 microsecond')
-                + (($3::bigint[])[width_bucket(r.id, $1::uuid[])] - ($4::bigint[])[width_bucket(r.id, $1::uuid[])]) * interval '1 microsecond') AT TIME ZONE 'UTC')::date END,
         response_status = ($5::integer[])[width_bucket(r.id, $1::uuid[])],
         response_length = ($6::bigint[])[width_bucket(r.id, $1::uuid[])],
         response_digest = ($7::bytea[])[width_bucket(r.id, $1::uuid[])]
@@ -28,19 +25,19 @@ WITH done AS (
     RETURNING width_bucket(r.id, $1::uuid[]) AS place, r.id, r.caller, r.key, r.state, r.revision, r.attempt, r.attempt_id, r.owner, r.epoch,
         r.fingerprint_version, r.fingerprint, r.method, r.target, r.resend, r.contradicted, r.trace,
         r.first_seen, r.claimed_at, r.deadline, r.settled_at, r.body_expires, r.expires,
-        r.response_status, r.response_length, r.response_digest, r.payload_day,
+        r.response_status, r.response_length, r.response_digest,
         r.resolved_at, r.resolved_by, r.resolved_evidence
 ), kept AS (
     INSERT INTO payloads (day, id, attempt_id, fields, body, seal)
-    SELECT d.payload_day, d.id, d.attempt_id, ($9::bytea[])[d.place], ($10::bytea[])[d.place], ($11::bytea[])[d.place]
+    SELECT (d.body_expires AT TIME ZONE 'UTC')::date, d.id, d.attempt_id, ($9::bytea[])[d.place], ($10::bytea[])[d.place], ($11::bytea[])[d.place]
     FROM done d
-    WHERE d.payload_day IS NOT NULL
+    WHERE d.state = 2
     ON CONFLICT (id, day) DO NOTHING
 )
 SELECT now(), true, false,
     d.id, d.caller, d.key, d.state, d.revision, d.attempt, d.attempt_id, d.owner, d.epoch,
     d.fingerprint_version, d.fingerprint, d.method, d.target, d.resend, false, d.contradicted, '', d.trace,
     d.first_seen, d.claimed_at, d.deadline, d.settled_at, d.body_expires, d.expires,
-    d.response_status, d.response_length, d.response_digest, d.payload_day,
+    d.response_status, d.response_length, d.response_digest,
     d.resolved_at, d.resolved_by, d.resolved_evidence
 FROM done d

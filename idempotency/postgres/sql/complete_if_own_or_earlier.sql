@@ -16,8 +16,6 @@ WITH done AS (
         body_expires = CASE WHEN m.replayable
             THEN GREATEST(r.expires, now() + m.keep_key * interval '1 microsecond') + (m.keep_response - m.keep_key) * interval '1 microsecond'
             ELSE r.body_expires END,
-        payload_day = CASE WHEN m.replayable
-            THEN ((GREATEST(r.expires, now() + m.keep_key * interval '1 microsecond') + (m.keep_response - m.keep_key) * interval '1 microsecond') AT TIME ZONE 'UTC')::date END,
         response_status = m.status,
         response_length = m.length,
         response_digest = m.digest
@@ -26,7 +24,7 @@ WITH done AS (
     WHERE r.id = ANY($1::uuid[]) AND r.id = m.id
         AND r.state IN (1, 4)
         AND (r.attempt_id = m.attempt_id OR r.resend AND m.n > 0 AND m.n < r.attempt)
-    RETURNING r.id, r.payload_day, r.late, m.attempt_id, m.n, m.place::integer AS place
+    RETURNING r.id, r.state, r.body_expires, r.late, m.attempt_id, m.n, m.place::integer AS place
 ), wrong AS (
     SELECT r.id, m.attempt_id, m.n, m.status, m.length, m.digest, m.place::integer AS place
     FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $6::integer[], $7::bigint[], $8::bytea[])
@@ -54,7 +52,7 @@ WITH done AS (
     ON CONFLICT (operation, attempt_id, kind) DO NOTHING
 )
 INSERT INTO payloads (day, id, attempt_id, fields, body, seal)
-SELECT d.payload_day, d.id, d.attempt_id, ($10::bytea[])[d.place], ($11::bytea[])[d.place], ($12::bytea[])[d.place]
+SELECT (d.body_expires AT TIME ZONE 'UTC')::date, d.id, d.attempt_id, ($10::bytea[])[d.place], ($11::bytea[])[d.place], ($12::bytea[])[d.place]
 FROM done d
-WHERE d.payload_day IS NOT NULL
+WHERE d.state = 2
 ON CONFLICT (id, day) DO NOTHING

@@ -1,7 +1,7 @@
 WITH done AS (
     INSERT INTO requests (id, caller, key, state, revision, attempt, attempt_id, owner, epoch,
         fingerprint_version, fingerprint, method, target, resend, doubted, trace, cause,
-        first_seen, claimed_at, deadline, settled_at, unknown_since, expires, body_expires, payload_day,
+        first_seen, claimed_at, deadline, settled_at, unknown_since, expires, body_expires,
         response_status, response_length, response_digest)
     SELECT m.id, m.caller, m.key,
         CASE WHEN m.status IS NULL THEN 4 WHEN m.replayable THEN 2 ELSE 6 END,
@@ -14,7 +14,6 @@ WITH done AS (
         CASE WHEN m.status IS NULL THEN now() END,
         GREATEST(now(), m.key_date) + m.keep_key * interval '1 microsecond',
         CASE WHEN m.replayable THEN GREATEST(now(), m.key_date) + m.keep_response * interval '1 microsecond' END,
-        CASE WHEN m.replayable THEN ((GREATEST(now(), m.key_date) + m.keep_response * interval '1 microsecond') AT TIME ZONE 'UTC')::date END,
         m.status, m.length, m.digest
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::smallint[], $8::bytea[],
             $9::text[], $10::text[], $11::bigint[], $12::boolean[], $13::timestamptz[], $14::bigint[], $15::bytea[],
@@ -24,7 +23,7 @@ WITH done AS (
             keep_response, n, status, length, digest, replayable)
     ORDER BY m.id
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, attempt_id, attempt, payload_day
+    RETURNING id, attempt_id, attempt, state, body_expires
 ), kept AS (
     INSERT INTO evidence (operation, attempt_id, n, kind, by, text, at)
     SELECT d.id, d.attempt_id, d.attempt, 'import', 'gateway', m.evidence, now()
@@ -33,8 +32,8 @@ WITH done AS (
     ON CONFLICT (operation, attempt_id, kind) DO NOTHING
 )
 INSERT INTO payloads (day, id, attempt_id, fields, body, seal)
-SELECT d.payload_day, d.id, d.attempt_id, ($23::bytea[])[m.place::integer], ($24::bytea[])[m.place::integer], ($25::bytea[])[m.place::integer]
+SELECT (d.body_expires AT TIME ZONE 'UTC')::date, d.id, d.attempt_id, ($23::bytea[])[m.place::integer], ($24::bytea[])[m.place::integer], ($25::bytea[])[m.place::integer]
 FROM done d
 JOIN unnest($1::uuid[]) WITH ORDINALITY AS m (id, place) ON m.id = d.id
-WHERE d.payload_day IS NOT NULL
+WHERE d.state = 2
 ON CONFLICT (id, day) DO NOTHING

@@ -1,2 +1,2 @@
 DELETE FROM requests r
-WHERE r.id = ANY($1::uuid[]) AND r.state IN (2, 3, 5, 6) AND NOT r.contradicted AND r.expires < now()
+WHERE r.id = ANY($1::uuid[]) AND r.state IN (2, 3, 5, 6) AND NOT r.contradicted AND r.expires < now() - $2::bigint * interval '1 microsecond'

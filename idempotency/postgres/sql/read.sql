@@ -5,7 +5,7 @@ SELECT now(),
     m.id, r.caller, r.key, r.state, r.revision, r.attempt, r.attempt_id, r.owner, r.epoch,
     r.fingerprint_version, r.fingerprint, r.method, r.target, r.resend, r.doubted, r.contradicted, r.cause, r.trace,
     r.first_seen, r.claimed_at, r.deadline, r.settled_at, r.body_expires, r.expires,
-    r.response_status, r.response_length, r.response_digest, r.payload_day,
+    r.response_status, r.response_length, r.response_digest,
     r.resolved_at, r.resolved_by, r.resolved_evidence
 FROM unnest($1::uuid[]) WITH ORDINALITY AS m (id, place)
 LEFT JOIN requests r ON r.id = m.id AND r.id = ANY($1::uuid[])

@@ -6,7 +6,7 @@ SELECT now(),
     r.id, r.caller, r.key, r.state, r.revision, r.attempt, r.attempt_id, r.owner, r.epoch,
     r.fingerprint_version, r.fingerprint, r.method, r.target, r.resend, r.doubted, r.contradicted, r.cause, r.trace,
     r.first_seen, r.claimed_at, r.deadline, r.settled_at, r.body_expires, r.expires,
-    r.response_status, r.response_length, r.response_digest, r.payload_day,
+    r.response_status, r.response_length, r.response_digest,
     r.resolved_at, r.resolved_by, r.resolved_evidence
 FROM requests r
 WHERE r.id = ANY($1::uuid[]) AND r.attempt_id IS DISTINCT FROM ($2::uuid[])[width_bucket(r.id, $1::uuid[])]

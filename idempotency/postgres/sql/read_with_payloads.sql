@@ -7,7 +7,7 @@ SELECT now(),
     m.id, r.caller, r.key, r.state, r.revision, r.attempt, r.attempt_id, r.owner, r.epoch,
     r.fingerprint_version, r.fingerprint, r.method, r.target, r.resend, r.doubted, r.contradicted, r.cause, r.trace,
     r.first_seen, r.claimed_at, r.deadline, r.settled_at, r.body_expires, r.expires,
-    r.response_status, r.response_length, r.response_digest, r.payload_day,
+    r.response_status, r.response_length, r.response_digest,
     r.resolved_at, r.resolved_by, r.resolved_evidence,
     p.fields, p.body, p.seal
 FROM unnest($1::uuid[]) WITH ORDINALITY AS m (id, place)
@@ -15,7 +15,7 @@ LEFT JOIN requests r ON r.id = m.id AND r.id = ANY($1::uuid[])
 LEFT JOIN LATERAL (
     SELECT p.fields, p.body, p.seal
     FROM payloads p
-    WHERE p.id = r.id AND p.day = r.payload_day AND p.day BETWEEN $2::date AND $3::date
+    WHERE p.id = r.id AND p.day = (r.body_expires AT TIME ZONE 'UTC')::date AND p.day BETWEEN $2::date AND $3::date
         AND r.state = 2 AND r.body_expires > now()
     OFFSET 0
 ) p ON true

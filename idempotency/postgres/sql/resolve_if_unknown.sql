@@ -12,8 +12,6 @@ WITH done AS (
         body_expires = CASE WHEN m.replayable
             THEN GREATEST(r.expires, now() + m.keep_key * interval '1 microsecond') + (m.keep_response - m.keep_key) * interval '1 microsecond'
             ELSE r.body_expires END,
-        payload_day = CASE WHEN m.replayable
-            THEN ((GREATEST(r.expires, now() + m.keep_key * interval '1 microsecond') + (m.keep_response - m.keep_key) * interval '1 microsecond') AT TIME ZONE 'UTC')::date END,
         response_status = m.status,
         response_length = m.length,
         response_digest = m.digest,
@@ -28,7 +26,7 @@ WITH done AS (
         AND (r.state = 4
             OR r.state = 1 AND (now() > r.deadline + $15::bigint * interval '1 microsecond'
                 OR NOT COALESCE((SELECT i.lease_until > now() FROM instances i WHERE i.id = r.owner AND i.epoch = r.epoch), false)))
-    RETURNING r.id, r.payload_day, r.attempt_id, r.attempt, m.by, m.evidence, m.place::integer AS place
+    RETURNING r.id, r.state, r.body_expires, r.attempt_id, r.attempt, m.by, m.evidence, m.place::integer AS place
 ), kept AS (
     INSERT INTO evidence (operation, attempt_id, n, kind, by, text, at)
     SELECT d.id, d.attempt_id, d.attempt, 'resolution', d.by, d.evidence, now()
@@ -36,7 +34,7 @@ WITH done AS (
     ON CONFLICT (operation, attempt_id, kind) DO NOTHING
 )
 INSERT INTO payloads (day, id, attempt_id, fields, body, seal)
-SELECT d.payload_day, d.id, d.attempt_id, ($12::bytea[])[d.place], ($13::bytea[])[d.place], ($14::bytea[])[d.place]
+SELECT (d.body_expires AT TIME ZONE 'UTC')::date, d.id, d.attempt_id, ($12::bytea[])[d.place], ($13::bytea[])[d.place], ($14::bytea[])[d.place]
 FROM done d
-WHERE d.payload_day IS NOT NULL
+WHERE d.state = 2
 ON CONFLICT (id, day) DO NOTHING

@@ -1,2 +1,0 @@
-DROP TABLE walks;
-DROP TABLE instances;
