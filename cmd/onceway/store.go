@@ -66,9 +66,13 @@ func openStore(ctx context.Context, c *config.Config, migrate bool) (*openedStor
 	return opened, nil
 }
 
+// clockGrace is how far a gateway's clock may lag behind the database's without a key being executed
+// again after its record was purged.
+const clockGrace = 24 * time.Hour
+
 func openPostgres(ctx context.Context, c *config.Config) (recordStore, error) {
 	store, err := postgres.Open(ctx, c.Store, postgres.Options{
-		StoreTimeout: c.StoreTimeout, Lease: c.Lease, Retention: c.Retention,
+		StoreTimeout: c.StoreTimeout, Lease: c.Lease, Retention: c.Retention, Grace: clockGrace,
 		Tracer: otelpgx.NewTracer(otelpgx.WithDisableSQLStatementInAttributes(), otelpgx.WithDisableConnectionDetailsInAttributes()),
 	})
 	if err != nil {

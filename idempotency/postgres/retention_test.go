@@ -187,3 +187,25 @@ func TestEpochsOutliveTheirRows(t *testing.T) {
 		t.Errorf("epoch %d after %d, error %v", second.Epoch, first.Epoch, err)
 	}
 }
+
+// A gateway whose clock lags must find the record of a key that it does not yet call too old.
+func TestPurgeWaitsForTheGrace(t *testing.T) {
+	dsn := newDatabase(t)
+	admin := openAdmin(t, dsn)
+	execute(t, admin, `INSERT INTO requests (id, caller, key, state, revision, attempt, first_seen, claimed_at, settled_at, expires)
+		VALUES (gen_random_uuid(), 'c', 'k', 5, 1, 0, now(), now() - interval '2000 hours', now(), now() - interval '1 hour')`)
+	for _, tt := range []struct {
+		grace time.Duration
+		left  int
+	}{{2 * time.Hour, 1}, {0, 0}} {
+		s, err := Open(context.Background(), dsn, Options{Lease: storetest.Lease, Grace: tt.grace, Retention: idempotency.Retention{Response: time.Hour, Key: 1000 * time.Hour}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		purge(t, s)
+		if n := queryOne[int](t, admin, "SELECT count(*) FROM requests"); n != tt.left {
+			t.Errorf("with a grace of %v %d records are left, want %d", tt.grace, n, tt.left)
+		}
+	}
+}
