@@ -192,8 +192,11 @@ func TestEpochsOutliveTheirRows(t *testing.T) {
 func TestPurgeWaitsForTheGrace(t *testing.T) {
 	dsn := newDatabase(t)
 	admin := openAdmin(t, dsn)
-	execute(t, admin, `INSERT INTO requests (id, caller, key, state, revision, attempt, first_seen, claimed_at, settled_at, expires)
-		VALUES (gen_random_uuid(), 'c', 'k', 5, 1, 0, now(), now() - interval '2000 hours', now(), now() - interval '1 hour')`)
+	cancel := idempotency.Cancel{Operation: idempotency.Operation{Caller: "c", Key: "k"}, Retention: idempotency.Retention{Response: time.Hour, Key: 1000 * time.Hour}}
+	if _, err := openKeeping(t, dsn, time.Hour).Apply(context.Background(), []idempotency.Transition{cancel}); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, admin, "UPDATE requests SET claimed_at = now() - interval '2000 hours', expires = now() - interval '1 hour'")
 	for _, tt := range []struct {
 		grace time.Duration
 		left  int
