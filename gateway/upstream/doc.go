@@ -14,5 +14,8 @@
 // execute a request long after its attempt became Unknown. What HTTP/2 peers say about requests that
 // they did not process (RFC 9113, section 8.7) is a claim, not a proof, and is not believed.
 //
+// net/http writes the first bytes of a response that nobody had asked for to the standard logger of
+// package log. A program that must not log content has to point that logger elsewhere.
+//
 // Traffic that needs no protection goes through [Upstream.RoundTripper], an ordinary pooled transport.
 package upstream

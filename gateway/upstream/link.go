@@ -13,7 +13,8 @@ import (
 //
 // net/http reads ahead. So that what a backend sends after one response is not taken for the next one,
 // a link goes back to its target only when net/http waits for bytes with nothing left in its buffer,
-// and nothing in the kernel's.
+// and nothing in the kernel's. Half a TLS record, which a backend would have to split on purpose, can
+// still be in between.
 type link struct {
 	net.Conn
 	sock      *socket

@@ -127,10 +127,7 @@ func (s *socket) release() {
 	s.mu.Lock()
 	fit := !s.sealed && !s.dead
 	now := fit && s.waiting
-	if now {
-		s.expected = false
-	}
-	s.returning = fit && !now
+	s.expected, s.returning = false, fit && !now
 	s.mu.Unlock()
 	if now && !s.onIdle() {
 		s.seal()
@@ -140,11 +137,8 @@ func (s *socket) release() {
 // empty notes that the reader found nothing to read, and reports whether it may go on waiting. The
 // caller holds the lock and gets it back released.
 func (s *socket) empty() bool {
-	back := s.returning
+	back := s.returning && !s.spoilt
 	s.waiting, s.returning = true, false
-	if back {
-		s.expected = false
-	}
 	s.mu.Unlock()
 	return !back || s.onIdle()
 }

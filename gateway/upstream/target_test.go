@@ -49,17 +49,25 @@ func TestAnUntrustedCertificate(t *testing.T) {
 	wantNotSent(t, send(t, u, post("op", nil)), CauseTLSFailed)
 }
 
+func TestADialThatTakesTooLong(t *testing.T) {
+	u := newUpstream(t, Options{ConnectTimeout: time.Nanosecond}, "http://"+silent(t))
+	wantNotSent(t, send(t, u, post("op", nil)), CauseDialTimeout)
+}
+
 // The attempt may end while it is dialling: no connection, no effect.
 func TestTheDeadlineDuringTheDial(t *testing.T) {
-	for _, address := range []string{"https://" + silent(t)} {
-		u := newUpstream(t, Options{}, address)
-		out := sendWithin(t, u, post("op", nil), 50*time.Millisecond)
-		wantNotSent(t, out, CauseTLSFailed)
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if out, ok := u.Send(ctx, post("op", nil)).(NotSent); !ok {
-			t.Errorf("ended before it began: %s", describe(out))
-		}
+	u := newUpstream(t, Options{}, "https://"+silent(t))
+	wantNotSent(t, sendWithin(t, u, post("op", nil), 50*time.Millisecond), CauseTLSFailed)
+	if !u.targets[0].health.alive(u.now()) {
+		t.Error("the attempt's own deadline counted against the target")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w := &watcher{}
+	u = newUpstream(t, Options{Observer: w}, "http://"+silent(t), "http://"+silent(t))
+	wantNotSent(t, u.Send(ctx, post("op", nil)), CauseDialFailed)
+	if len(w.dialed) != 1 {
+		t.Errorf("an attempt that had ended went on to other targets: %v", w.dialed)
 	}
 }
 
