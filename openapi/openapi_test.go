@@ -1,0 +1,99 @@
+package openapi_test
+
+import (
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/reconcile"
+	"github.com/onceway/onceway/idempotency"
+)
+
+// The document is written by hand. These tests hold it to the types that the API answers with.
+
+func TestSchemasHaveTheMembersOfTheTypes(t *testing.T) {
+	doc := load(t)
+	for name, value := range map[string]any{"Record": reconcile.Record{}, "Facts": reconcile.Facts{}} {
+		schema := doc.Components.Schemas[name]
+		compare(t, name, schema, reflect.TypeOf(value))
+	}
+}
+
+func compare(t *testing.T, at string, s schema, typ reflect.Type) {
+	t.Helper()
+	for typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	var members []string
+	for i := range typ.NumField() {
+		name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		members = append(members, name)
+		field := typ.Field(i).Type
+		for field.Kind() == reflect.Pointer {
+			field = field.Elem()
+		}
+		if field.Kind() == reflect.Struct && field.Name() != "Time" {
+			compare(t, at+"."+name, s.Properties[name], field)
+		}
+	}
+	var documented []string
+	for name := range s.Properties {
+		documented = append(documented, name)
+	}
+	slices.Sort(members)
+	slices.Sort(documented)
+	if !slices.Equal(members, documented) {
+		t.Errorf("%s: the document has %v, the type %v", at, documented, members)
+	}
+}
+
+func TestStatesAndNextsAreThoseOfTheProtocol(t *testing.T) {
+	doc := load(t)
+	states := []string{problem.Unseen.String(), problem.Rejected.String()}
+	for _, s := range idempotency.States() {
+		states = append(states, s.String())
+	}
+	same(t, "State", doc.Components.Schemas["State"].Enum, states)
+	var nexts []string
+	for n := problem.Done; n <= problem.Stop; n++ {
+		nexts = append(nexts, n.String())
+	}
+	same(t, "Next", doc.Components.Schemas["Next"].Enum, nexts)
+}
+
+func same(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: the document has %v, the program %v", what, got, want)
+	}
+}
+
+type document struct {
+	Components struct {
+		Schemas map[string]schema `yaml:"schemas"`
+	} `yaml:"components"`
+}
+
+type schema struct {
+	Properties map[string]schema `yaml:"properties"`
+	Enum       []string          `yaml:"enum"`
+}
+
+func load(t *testing.T) (doc document) {
+	t.Helper()
+	text, err := os.ReadFile("reconciliation.yaml")
+	if err == nil {
+		err = yaml.Unmarshal(text, &doc)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
