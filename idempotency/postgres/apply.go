@@ -110,11 +110,16 @@ func (s *Store) applyUsual(ctx context.Context, b *batch) error {
 		b.queueOthers(&q, s.lease)
 		q.Queue(readRecords, uuids(b.others)).Query(func(rows pgx.Rows) error { return b.take(rows, s, false) })
 	}
-	if err := s.run(ctx, pool, &q); err != nil {
-		return err
+	err := s.run(ctx, pool, &q)
+	var e *Error
+	if len(b.others) == 0 && errors.As(err, &e) && e.Code == "23505" {
+		// A body where there should be none yet. All was rolled back, and the rest takes care of it.
+		b.wrote = false
+		clear(b.records)
+		return nil
 	}
 	b.wrote = b.wrote || len(b.others) > 0
-	return nil
+	return err
 }
 
 // applyRest makes the second round trip, if there is a move that the first one did not settle.
@@ -150,6 +155,7 @@ func (s *Store) applyRest(ctx context.Context, b *batch, ts []idempotency.Transi
 	if err := s.run(ctx, pool, &q); err != nil {
 		return err
 	}
+	b.wrote = true
 	for i := range b.records {
 		if b.records[i].ID == (idempotency.OperationID{}) {
 			return fmt.Errorf("the server did not return all of %d records", len(b.records))

@@ -3,6 +3,8 @@
 --
 -- All arrays are in order of id: the index is walked, and rows are locked, in that order, and a binary
 -- search finds a row's place in them. A wrong place could only make the condition on the attempt fail.
+--
+-- Whatever it does not move is left to complete_if_own_or_earlier.sql; so is a body that is there already.
 WITH done AS (
     UPDATE requests r
     SET state = CASE WHEN ($8::boolean[])[width_bucket(r.id, $1::uuid[])] THEN 2 ELSE 6 END,
@@ -32,7 +34,6 @@ WITH done AS (
     SELECT (d.body_expires AT TIME ZONE 'UTC')::date, d.id, d.attempt_id, ($9::bytea[])[d.place], ($10::bytea[])[d.place], ($11::bytea[])[d.place]
     FROM done d
     WHERE d.state = 2
-    ON CONFLICT (id, day) DO NOTHING
 )
 SELECT now(), true, false,
     d.id, d.caller, d.key, d.state, d.revision, d.attempt, d.attempt_id, d.owner, d.epoch,
