@@ -27,6 +27,13 @@ type batch struct {
 // What became of a move is told by its record: one that a statement has written and returned, or
 // else one that is read after all kinds of move were tried, each on its own condition.
 //
+// All statements take their rows in order of id, so that two batches on crossed rows wait for each
+// other but never in a circle. What is left of circles, between the statements of two batches that
+// each mix kinds of move, the server breaks, and the batch that it picks comes again.
+//
+// Where the first round trip wrote something and the second was rolled back, the error leaves the
+// outcome of the batch open: applied again, it finds the first part done.
+//
 // A record that shows an answer which somebody else stored is as of a further round trip.
 func (s *Store) Apply(ctx context.Context, ts []idempotency.Transition) ([]idempotency.Result, error) {
 	if len(ts) == 0 {

@@ -117,28 +117,28 @@ func (m *moves) queueOthers(b *pgx.Batch, lease time.Duration) {
 		b.Queue(releaseIfOwn,
 			column(ts, func(t *idempotency.Release) pgtype.UUID { return uuid(t.Attempt.Operation) }),
 			column(ts, func(t *idempotency.Release) pgtype.UUID { return uuid(t.Attempt.ID) }),
-			column(ts, func(t *idempotency.Release) int32 { return int32(t.Attempt.N) }),
-			column(ts, func(t *idempotency.Release) string { return string(t.Cause) }),
-			column(ts, func(t *idempotency.Release) int64 { return micros(t.Retention.Key) }),
+			column(ts, func(t *idempotency.Release) pgtype.Int4 { return int4(t.Attempt.N) }),
+			column(ts, func(t *idempotency.Release) pgtype.Text { return text(t.Cause) }),
+			column(ts, func(t *idempotency.Release) pgtype.Int8 { return int8(micros(t.Retention.Key)) }),
 			micros(lease))
 	}
 	if ts := m.doubts; len(ts) > 0 {
 		b.Queue(doubtIfOwnExecuting,
 			column(ts, func(t *idempotency.Doubt) pgtype.UUID { return uuid(t.Attempt.Operation) }),
 			column(ts, func(t *idempotency.Doubt) pgtype.UUID { return uuid(t.Attempt.ID) }),
-			column(ts, func(t *idempotency.Doubt) string { return string(t.Cause) }),
-			column(ts, func(t *idempotency.Doubt) int64 { return micros(t.Retention.Key) }))
+			column(ts, func(t *idempotency.Doubt) pgtype.Text { return text(t.Cause) }),
+			column(ts, func(t *idempotency.Doubt) pgtype.Int8 { return int8(micros(t.Retention.Key)) }))
 	}
 	for part := range parts(m.resolves, func(t idempotency.Resolve) *idempotency.Response { return t.Response }) {
 		queueResolves(b, part, lease)
 	}
 	if ts := m.cancels; len(ts) > 0 {
 		id := column(ts, func(t *idempotency.Cancel) pgtype.UUID { return uuid(t.Operation.ID()) })
-		keyDate := column(ts, func(t *idempotency.Cancel) *time.Time { return instant(t.KeyDate) })
-		keepKey := column(ts, func(t *idempotency.Cancel) int64 { return micros(t.Retention.Key) })
+		keyDate := column(ts, func(t *idempotency.Cancel) pgtype.Timestamptz { return instant(t.KeyDate) })
+		keepKey := column(ts, func(t *idempotency.Cancel) pgtype.Int8 { return int8(micros(t.Retention.Key)) })
 		b.Queue(cancelIfUnseen, id,
-			column(ts, func(t *idempotency.Cancel) string { return string(t.Operation.Caller) }),
-			column(ts, func(t *idempotency.Cancel) string { return string(t.Operation.Key) }),
+			column(ts, func(t *idempotency.Cancel) pgtype.Text { return text(t.Operation.Caller) }),
+			column(ts, func(t *idempotency.Cancel) pgtype.Text { return text(t.Operation.Key) }),
 			keyDate, keepKey)
 		b.Queue(cancelIfNotExecuted, id, keyDate, keepKey)
 	}
@@ -155,9 +155,9 @@ func queueCompletes(b *pgx.Batch, ts []idempotency.Complete, lease time.Duration
 	b.Queue(completeIfOwnOrEarlier,
 		column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.Operation) }),
 		column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.ID) }),
-		column(ts, func(t *idempotency.Complete) int32 { return int32(t.Attempt.N) }),
-		column(ts, func(t *idempotency.Complete) int64 { return micros(t.Retention.Response) }),
-		column(ts, func(t *idempotency.Complete) int64 { return micros(t.Retention.Key) }),
+		column(ts, func(t *idempotency.Complete) pgtype.Int4 { return int4(t.Attempt.N) }),
+		column(ts, func(t *idempotency.Complete) pgtype.Int8 { return int8(micros(t.Retention.Response)) }),
+		column(ts, func(t *idempotency.Complete) pgtype.Int8 { return int8(micros(t.Retention.Key)) }),
 		r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal, micros(lease))
 }
 
@@ -170,12 +170,12 @@ func queueResolves(b *pgx.Batch, ts []idempotency.Resolve, lease time.Duration) 
 	})
 	b.Queue(resolveIfUnknown,
 		column(ts, func(t *idempotency.Resolve) pgtype.UUID { return uuid(t.Operation) }),
-		column(ts, func(t *idempotency.Resolve) int32 { return int32(t.N) }),
-		column(ts, func(t *idempotency.Resolve) bool { return t.Verdict == idempotency.VerdictExecuted }),
-		column(ts, func(t *idempotency.Resolve) string { return t.By }),
-		column(ts, func(t *idempotency.Resolve) string { return t.Evidence }),
-		column(ts, func(t *idempotency.Resolve) int64 { return micros(t.Retention.Response) }),
-		column(ts, func(t *idempotency.Resolve) int64 { return micros(t.Retention.Key) }),
+		column(ts, func(t *idempotency.Resolve) pgtype.Int4 { return int4(t.N) }),
+		column(ts, func(t *idempotency.Resolve) pgtype.Bool { return boolean(t.Verdict == idempotency.VerdictExecuted) }),
+		column(ts, func(t *idempotency.Resolve) pgtype.Text { return text(t.By) }),
+		column(ts, func(t *idempotency.Resolve) pgtype.Text { return text(t.Evidence) }),
+		column(ts, func(t *idempotency.Resolve) pgtype.Int8 { return int8(micros(t.Retention.Response)) }),
+		column(ts, func(t *idempotency.Resolve) pgtype.Int8 { return int8(micros(t.Retention.Key)) }),
 		r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal, micros(lease))
 }
 
@@ -183,21 +183,21 @@ func queueImports(b *pgx.Batch, ts []idempotency.Import) {
 	c := claimColumns(ts, func(t *idempotency.Import) *idempotency.Claim { return &t.Claim })
 	r := responseColumns(ts, func(t *idempotency.Import) *idempotency.Response { return t.Response })
 	b.Queue(importIfUnseen, append(c.all(),
-		column(ts, func(t *idempotency.Import) int64 { return micros(t.Claim.Retention.Response) }),
-		column(ts, func(t *idempotency.Import) int32 { return int32(t.Claim.Attempt.N) }),
-		column(ts, func(t *idempotency.Import) string { return t.Evidence }),
+		column(ts, func(t *idempotency.Import) pgtype.Int8 { return int8(micros(t.Claim.Retention.Response)) }),
+		column(ts, func(t *idempotency.Import) pgtype.Int4 { return int4(t.Claim.Attempt.N) }),
+		column(ts, func(t *idempotency.Import) pgtype.Text { return text(t.Evidence) }),
 		r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal)...)
 }
 
 // claims are the columns of new attempts.
 type claims struct {
-	id, attempt, owner          []pgtype.UUID
-	caller, key, method, target []string
-	epoch, budget, keepKey      []int64
-	fingerprintVersion          []int16
-	fingerprint, trace          [][]byte
-	resend                      []bool
-	keyDate                     []*time.Time
+	id, attempt, owner          array[pgtype.UUID]
+	caller, key, method, target array[pgtype.Text]
+	epoch, budget, keepKey      array[pgtype.Int8]
+	fingerprintVersion          array[pgtype.Int2]
+	fingerprint, trace          array[octets]
+	resend                      array[pgtype.Bool]
+	keyDate                     array[pgtype.Timestamptz]
 }
 
 func claimColumns[T any](rows []T, claim func(*T) *idempotency.Claim) claims {
@@ -205,19 +205,19 @@ func claimColumns[T any](rows []T, claim func(*T) *idempotency.Claim) claims {
 		id:      column(rows, func(t *T) pgtype.UUID { return uuid(claim(t).Attempt.Operation) }),
 		attempt: column(rows, func(t *T) pgtype.UUID { return uuid(claim(t).Attempt.ID) }),
 		owner:   column(rows, func(t *T) pgtype.UUID { return uuid(claim(t).Attempt.Owner.Instance) }),
-		caller:  column(rows, func(t *T) string { return string(claim(t).Operation.Caller) }),
-		key:     column(rows, func(t *T) string { return string(claim(t).Operation.Key) }),
-		method:  column(rows, func(t *T) string { return claim(t).Method }),
-		target:  column(rows, func(t *T) string { return claim(t).TargetURI }),
-		epoch:   column(rows, func(t *T) int64 { return claim(t).Attempt.Owner.Epoch }),
-		budget:  column(rows, func(t *T) int64 { return micros(claim(t).Budget) }),
-		keepKey: column(rows, func(t *T) int64 { return micros(claim(t).Retention.Key) }),
+		caller:  column(rows, func(t *T) pgtype.Text { return text(claim(t).Operation.Caller) }),
+		key:     column(rows, func(t *T) pgtype.Text { return text(claim(t).Operation.Key) }),
+		method:  column(rows, func(t *T) pgtype.Text { return text(claim(t).Method) }),
+		target:  column(rows, func(t *T) pgtype.Text { return text(claim(t).TargetURI) }),
+		epoch:   column(rows, func(t *T) pgtype.Int8 { return int8(claim(t).Attempt.Owner.Epoch) }),
+		budget:  column(rows, func(t *T) pgtype.Int8 { return int8(micros(claim(t).Budget)) }),
+		keepKey: column(rows, func(t *T) pgtype.Int8 { return int8(micros(claim(t).Retention.Key)) }),
 
-		fingerprintVersion: column(rows, func(t *T) int16 { return int16(claim(t).Fingerprint.Version) }),
-		fingerprint:        column(rows, func(t *T) []byte { return claim(t).Fingerprint.Sum[:] }),
-		trace:              column(rows, func(t *T) []byte { return traceBytes(claim(t).Trace) }),
-		resend:             column(rows, func(t *T) bool { return claim(t).Resend }),
-		keyDate:            column(rows, func(t *T) *time.Time { return instant(claim(t).KeyDate) }),
+		fingerprintVersion: column(rows, func(t *T) pgtype.Int2 { return int2(int16(claim(t).Fingerprint.Version)) }),
+		fingerprint:        column(rows, func(t *T) octets { return claim(t).Fingerprint.Sum[:] }),
+		trace:              column(rows, func(t *T) octets { return traceBytes(claim(t).Trace) }),
+		resend:             column(rows, func(t *T) pgtype.Bool { return boolean(claim(t).Resend) }),
+		keyDate:            column(rows, func(t *T) pgtype.Timestamptz { return instant(claim(t).KeyDate) }),
 	}
 }
 

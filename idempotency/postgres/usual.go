@@ -91,8 +91,8 @@ func (b *batch) queueUsualCompletes(q *pgx.Batch, s *Store) {
 			q.Queue(completeIfOwnInTime,
 				column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.Operation) }),
 				column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.ID) }),
-				column(ts, func(t *idempotency.Complete) int64 { return micros(t.Retention.Response) }),
-				column(ts, func(t *idempotency.Complete) int64 { return micros(t.Retention.Key) }),
+				column(ts, func(t *idempotency.Complete) pgtype.Int8 { return int8(micros(t.Retention.Response)) }),
+				column(ts, func(t *idempotency.Complete) pgtype.Int8 { return int8(micros(t.Retention.Key)) }),
 				r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal,
 				uuid(owner.Instance), owner.Epoch, micros(s.lease),
 			).Query(func(rows pgx.Rows) error { return b.take(rows, s, true) })
