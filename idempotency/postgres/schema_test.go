@@ -2,12 +2,15 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceway/onceway/idempotency/storetest"
@@ -81,4 +84,31 @@ func queryOne[T any](t testing.TB, pool *pgxpool.Pool, sql string, args ...any) 
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return v
+}
+
+// Rows that no move can make are refused, whoever writes them.
+func TestImpossibleRowsAreRefused(t *testing.T) {
+	dsn := newDatabase(t)
+	s, admin := openStore(t, dsn), openAdmin(t, dsn)
+	owner := newOwner(t, s)
+	executing := uuid(apply(t, s, newClaims(1, owner))[0].Record.ID)
+	completed := uuid(apply(t, s, completions(apply(t, s, newClaims(1, owner)), []byte("x")))[0].Record.ID)
+	for _, c := range []struct {
+		id  pgtype.UUID
+		set string
+	}{
+		{executing, "state = 0"}, {executing, "state = 7, settled_at = now()"}, {executing, "revision = 0"},
+		{executing, "key = ''"}, {executing, "key = repeat('x', 256)"}, {executing, "fingerprint = ''"}, {executing, "trace = 'x'"},
+		{executing, "attempt = 0"}, {executing, "attempt = -1"}, {executing, "attempt_id = NULL"}, {executing, "owner = NULL"}, {executing, "deadline = NULL"},
+		{executing, "state = 3"}, {executing, "state = 4, settled_at = now()"}, {executing, "settled_at = now()"}, {executing, "unknown_since = now()"},
+		{executing, "state = 2, settled_at = now()"}, {completed, "body_expires = NULL"}, {completed, "state = 3"},
+		{completed, "response_status = NULL"}, {completed, "response_length = NULL"}, {completed, "response_digest = NULL"},
+		{completed, "response_status = 99"}, {completed, "response_status = 1000"}, {completed, "response_length = -1"}, {completed, "response_digest = 'x'"},
+	} {
+		_, err := admin.Exec(context.Background(), "UPDATE requests SET "+c.set+" WHERE id = $1", c.id)
+		var e *pgconn.PgError
+		if !errors.As(err, &e) || e.Code != "23514" && e.Code != "23502" {
+			t.Errorf("%s: %v", c.set, err)
+		}
+	}
 }

@@ -5,18 +5,21 @@
 -- of the time of an insert, and more than a third of an update's.
 CREATE DOMAIN record_state AS smallint CHECK (VALUE BETWEEN 1 AND 6);  -- idempotency.State
 CREATE DOMAIN record_count AS bigint CHECK (VALUE >= 1);
+CREATE DOMAIN attempt_number AS integer CHECK (VALUE >= 0);
 CREATE DOMAIN idempotency_key AS text CHECK (octet_length(VALUE) BETWEEN 1 AND 255);
 CREATE DOMAIN sha256_digest AS bytea CHECK (octet_length(VALUE) = 32);
 CREATE DOMAIN trace_ids AS bytea CHECK (octet_length(VALUE) = 24);     -- trace id and span id
 CREATE DOMAIN http_status AS smallint CHECK (VALUE BETWEEN 100 AND 999);
 CREATE DOMAIN octets AS bigint CHECK (VALUE >= 0);
-CREATE DOMAIN words AS text CHECK (VALUE <> '');
 
 -- One narrow row per operation: what decides. Bodies are in payloads, proofs in evidence.
 --
 -- From executing to completed a row is updated once, and that update must stay heap-only (HOT): no
 -- indexed column may change then, not even one in the predicate of a partial index. Hence so few
 -- indexes, and room in each page for second versions, which are longer.
+--
+-- The constraints leave out what would mislead nobody: moves look at cause and doubt only in states
+-- that have them, and an answer whose parts do not belong together is refused by its seal.
 --
 -- A tombstone, which alone has no attempt, has zeros in the attempt's columns.
 CREATE TABLE requests (
@@ -33,7 +36,7 @@ CREATE TABLE requests (
     body_expires         timestamptz,                   -- its UTC day names the partition of a completed one's body
     expires              timestamptz     NOT NULL,
     response_length      octets,
-    attempt              integer         NOT NULL,
+    attempt              attempt_number  NOT NULL,      -- 0 for a tombstone
     response_status      http_status,
     state                record_state    NOT NULL,
     fingerprint_version  smallint        NOT NULL,
@@ -50,21 +53,17 @@ CREATE TABLE requests (
     trace                trace_ids,
     response_digest      sha256_digest,
     resolved_at          timestamptz,
-    resolved_by          words,
-    resolved_evidence    words,
+    resolved_by          text,                          -- these two are checked in evidence, which has them too
+    resolved_evidence    text,
 
-    CONSTRAINT only_a_tombstone_has_no_attempt CHECK (attempt > 0 OR attempt = 0 AND state = 5),
+    CONSTRAINT only_a_tombstone_has_no_attempt CHECK (attempt > 0 OR state = 5),
     CONSTRAINT executing_is_not_settled CHECK ((state = 1) = (settled_at IS NULL)),
     CONSTRAINT unknown_has_a_since CHECK ((state = 4) = (unknown_since IS NOT NULL)),
-    CONSTRAINT what_was_executed_has_an_answer CHECK (CASE state
-        WHEN 2 THEN response_digest IS NOT NULL AND body_expires IS NOT NULL
+    CONSTRAINT answer_is_whole CHECK (num_nulls(response_status, response_length, response_digest) IN (0, 3)),
+    CONSTRAINT answer_is_of_what_was_executed CHECK (CASE state
+        WHEN 2 THEN response_status IS NOT NULL AND body_expires IS NOT NULL
         WHEN 6 THEN true
-        ELSE response_digest IS NULL END),
-    CONSTRAINT answer_and_resolution_are_whole CHECK (
-        num_nulls(response_status, response_length, response_digest) IN (0, 3)
-        AND num_nulls(resolved_at, resolved_by, resolved_evidence) IN (0, 3)),
-    CONSTRAINT cause_and_doubt_are_of_no_answer CHECK (
-        (cause = '' OR state IN (3, 4)) AND (NOT doubted OR state IN (1, 4)))
+        ELSE response_status IS NULL END)
 ) WITH (
     fillfactor = 40,
     autovacuum_vacuum_scale_factor = 0.05,
@@ -129,6 +128,7 @@ CREATE TABLE evidence (
     seal            bytea,
     PRIMARY KEY (operation, attempt_id, kind),
     CONSTRAINT kind_is_known CHECK (kind IN ('late-answer', 'late-release', 'resolution', 'import', 'contradiction')),
+    CONSTRAINT resolution_names_who_and_why CHECK (kind <> 'resolution' OR by <> '' AND text <> ''),
     CONSTRAINT response_is_whole CHECK (num_nulls(response_status, response_length, response_digest) IN (0, 3)),
     CONSTRAINT payload_is_whole CHECK (num_nulls(fields, body, seal) IN (0, 3) AND (body IS NULL OR response_status IS NOT NULL))
 );
