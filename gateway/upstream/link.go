@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +20,9 @@ type link struct {
 	net.Conn
 	sock      *socket
 	client    *http.ClientConn
-	idleSince time.Time // written before the target gets the link, read after it gave it away
+	withBody  atomic.Bool // the next write is the head of a request whose content follows at once
+	held      []byte      // that head; only net/http's writing goroutine touches it
+	idleSince time.Time   // written before the target gets the link, read after it gave it away
 }
 
 func newLink(top net.Conn, sock *socket, t *target) *link {
@@ -41,13 +44,44 @@ func (l *link) Read(p []byte) (int, error) {
 
 func (l *link) Close() error { return l.sock.Close() }
 
+// Write holds the head of a request until its content comes. net/http flushes the one before the other
+// unless it knows the reader's type; two writes are two system calls here, and wake the backend twice.
+func (l *link) Write(p []byte) (int, error) {
+	if l.withBody.Swap(false) {
+		l.held = append(l.held[:0], p...)
+		return len(p), nil
+	}
+	if len(l.held) == 0 {
+		return l.Conn.Write(p)
+	}
+	p = append(l.held, p...)
+	n, err := l.Conn.Write(p)
+	n = max(n-len(l.held), 0)
+	l.held = l.held[:0]
+	return n, err
+}
+
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// ReadFrom spares net/http a buffer for each longer request.
+// ReadFrom writes a request's content, the first of it together with what is held, and spares net/http a
+// buffer.
 func (l *link) ReadFrom(r io.Reader) (int64, error) {
 	buf := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buf)
-	return io.CopyBuffer(struct{ io.Writer }{l.Conn}, r, buf[:])
+	n, err := r.Read(buf[:])
+	if n > 0 {
+		if n, werr := l.Write(buf[:n]); werr != nil {
+			return int64(n), werr
+		}
+	}
+	if err == io.EOF {
+		return int64(n), nil
+	}
+	if err != nil {
+		return int64(n), err
+	}
+	rest, err := io.CopyBuffer(struct{ io.Writer }{l}, r, buf[:])
+	return int64(n) + rest, err
 }
 
 // seal ends the link for good and reports whether a byte of the request was written.

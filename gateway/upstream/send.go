@@ -62,6 +62,9 @@ func (t *target) exchange(ctx context.Context, c conn, r *Request) Outcome {
 		}
 	}
 
+	if c.link != nil {
+		c.link.withBody.Store(len(r.Body) > 0)
+	}
 	resp, err := c.client.RoundTrip(req)
 	if err != nil {
 		return t.failed(ctx, c, content, evidence{step: stepExchange, err: err})
