@@ -12,9 +12,10 @@ import (
 // clock, one instant for the whole call, and its response, if any, has been checked against its seal:
 // a mismatch sets Damaged and leaves Response nil.
 type Store interface {
-	// Apply executes a batch of transitions, each on its own condition, in one durable commit. No two
-	// may be about one operation. Results are in the order of ts, one for each. Applying the same
-	// transition again gives the same result and no second effect.
+	// Apply executes a batch of transitions, each on its own condition. No two may be about one operation.
+	// What it reports is durable; usually in one commit, and in a second one for moves that are seldom.
+	// Results are in the order of ts, one for each. Applying the same transition again gives the same
+	// result and no second effect.
 	//
 	// An error means that nobody knows whether the batch was written, unless it is, or wraps, a
 	// *RolledBackError: then none of it was. Apply returns within a bounded time of ctx's end.
