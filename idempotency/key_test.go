@@ -124,7 +124,8 @@ func FuzzParseKey(f *testing.F) {
 		if again, err := idempotency.NewKey(string(key)); err != nil || again != key {
 			t.Fatalf("%q as a bare value is %q, %v", key, again, err)
 		}
-		if bare, err := idempotency.ParseKey(string(key)); err == nil && bare != key {
+		// What may be spelled bare is the same key so. What begins with a quote may not: it is another's spelling.
+		if bare, err := idempotency.ParseKey(string(key)); err == nil && bare != key && key[0] != '"' {
 			t.Fatalf("%q spelled bare is %q", key, bare)
 		}
 		key.Date(idempotency.DateULID)
