@@ -53,7 +53,9 @@ func (x *Execution) settle(t Transition, answer *Response) Outcome {
 		res, err := x.submit(t)
 		if _, isDoubt := t.(Doubt); isRolledBack(err) && !isDoubt {
 			// The store will never take this: the doubt is what can still be recorded.
-			res, err = x.submit(x.unrecordable())
+			if res, err = x.submit(x.unrecordable()); err == nil {
+				x.lastTry()
+			}
 		}
 		x.flight.outcome = Outcome{Record: res.Record, Err: err}
 		switch {
@@ -82,15 +84,34 @@ func (x *Execution) submit(t Transition) (Result, error) {
 
 // late hears what became of an outcome after nobody could wait for it any longer.
 func (x *Execution) late(t Transition, asOf time.Time, res Result, err error) {
-	if !isRolledBack(err) { // written, or given up with the committer
+	_, isDoubt := t.(Doubt)
+	switch {
+	case !isRolledBack(err): // written, or given up with the committer
 		x.land(res.Record, asOf)
-		return
-	}
-	if _, isDoubt := t.(Doubt); isDoubt {
+		if isDoubt && err == nil {
+			x.lastTry()
+		}
+	case isDoubt:
 		x.again()
-	} else {
+	default:
 		x.post(x.unrecordable())
 	}
+}
+
+// lastTry offers an outcome once more that was refused while its doubt was taken: what stood against it,
+// such as a full disk, may be over, and a late answer still completes the record.
+func (x *Execution) lastTry() {
+	if _, isDoubt := x.wanted.(Doubt); isDoubt {
+		return
+	}
+	time.AfterFunc(refusedPause, func() {
+		asOf := time.Now()
+		_ = x.engine.committer.post(x.wanted, func(res Result, err error) {
+			if err == nil {
+				x.engine.remember(res.Record, asOf)
+			}
+		})
+	})
 }
 
 // again tries the outcome itself once more after a while. A store that refuses even the doubt has
