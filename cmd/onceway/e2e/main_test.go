@@ -76,7 +76,6 @@ func only(t *testing.T, b *ledger.Backend, event ledger.Event, key string) ledge
 var (
 	executed       = rig.Want{Status: 200, State: "executed", Next: "done"}
 	replayed       = rig.Want{Status: 200, State: "replayed", Next: "done"}
-	attached       = rig.Want{Status: 200, State: "attached", Next: "done"}
 	doubted        = rig.Want{Status: 502, State: "unknown", Next: "reconcile", Slug: "outcome-unknown", Record: true}
 	timedOut       = rig.Want{Status: 504, State: "unknown", Next: "reconcile", Slug: "outcome-unknown", Record: true}
 	stillUnknown   = rig.Want{Status: 409, State: "unknown", Next: "reconcile", Slug: "outcome-unknown", Record: true}
