@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -293,9 +295,22 @@ func TestASlowWriteOnAKeptConnection(t *testing.T) {
 	}
 }
 
+// settleStream waits until net/http has put the stream of an answered request away.
+func settleStream(u *Upstream) {
+	for t := u.targets[0]; ; runtime.Gosched() {
+		t.mu.Lock()
+		free := slices.ContainsFunc(t.shared, func(c *http.ClientConn) bool { return c.Available() > 0 })
+		t.mu.Unlock()
+		if free {
+			return
+		}
+	}
+}
+
 // A peer that takes one stream at a time gets more connections, not an error.
 func TestTheStreamLimitIsKept(t *testing.T) {
 	arrived, open := make(chan *tcpEnd), make(chan struct{})
+	release := sync.OnceFunc(func() { close(open) })
 	b := newBackend(t, "h2c", func(e *event) {
 		switch {
 		case e.moment != executed:
@@ -309,10 +324,12 @@ func TestTheStreamLimitIsKept(t *testing.T) {
 		}
 	})
 	u := newUpstream(t, Options{}, b.URL())
+	t.Cleanup(release) // a failure must not hold the backend
 	var all sync.WaitGroup
 	seen := map[*tcpEnd]bool{}
 	for range 3 {
 		wantAnswer(t, send(t, u, post("warm", nil)), "done warm")
+		settleStream(u) // or the request would open a connection that has not heard of the limit
 		all.Go(func() {
 			if out, ok := send(t, u, post("op", nil)).(Answered); !ok {
 				t.Error(describe(out))
@@ -320,7 +337,7 @@ func TestTheStreamLimitIsKept(t *testing.T) {
 		})
 		seen[<-arrived] = true
 	}
-	close(open)
+	release()
 	all.Wait()
 	if len(seen) != 3 {
 		t.Errorf("three requests at once used %d connections", len(seen))
