@@ -240,7 +240,7 @@ func instance(c *config.Config) idempotency.Instance {
 }
 
 func ignoreTimeout(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
