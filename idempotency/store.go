@@ -46,6 +46,7 @@ type Instance struct {
 	Host    string
 	Version string
 	Longest time.Duration // the longest budget of an attempt: bounds where a sweep looks
+	Spool   bool          // it may keep answers that the store does not take; see [SpoolStore]
 }
 
 // LeaseStore keeps one lease per gateway process, on the store's clock.

@@ -68,7 +68,7 @@ func advance(t *testing.T, admin *pgxpool.Pool, d time.Duration) {
 			settled_at = settled_at - $1, unknown_since = unknown_since - $1, resolved_at = resolved_at - $1,
 			expires = expires - $1, body_expires = body_expires - $1`,
 		`UPDATE evidence SET at = at - $1::interval`,
-		`UPDATE instances SET lease_until = lease_until - $1::interval, started_at = started_at - $1`,
+		`UPDATE instances SET lease_until = lease_until - $1::interval, started_at = started_at - $1, spool_oldest = spool_oldest - $1`,
 		`UPDATE walks SET claimed_at = claimed_at - $1::interval`,
 	} {
 		execute(t, admin, sql, d)

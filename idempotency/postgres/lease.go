@@ -26,7 +26,7 @@ func (s *Store) Acquire(ctx context.Context, i idempotency.Instance, lease time.
 	s.mu.Unlock()
 	var b pgx.Batch
 	b.Queue(endFormerLeases, uuid(i.ID))
-	b.Queue(acquireLease, uuid(i.ID), least, micros(lease), micros(i.Longest), i.Host, i.Version).
+	b.Queue(acquireLease, uuid(i.ID), least, micros(lease), micros(i.Longest), i.Host, i.Version, i.Spool).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&o.Epoch) })
 	if err := s.send(ctx, s.outcomes, &b); err != nil {
 		return idempotency.Owner{}, err

@@ -65,6 +65,8 @@ var (
 	_ idempotency.LeaseStore     = (*Store)(nil)
 	_ idempotency.RetentionStore = (*Store)(nil)
 	_ idempotency.CensusStore    = (*Store)(nil)
+	_ idempotency.SpoolStore     = (*Store)(nil)
+	_ idempotency.InstanceStore  = (*Store)(nil)
 )
 
 // defaultConns is used when the DSN has no pool_max_conns.

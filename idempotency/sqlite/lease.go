@@ -13,11 +13,15 @@ import (
 func (s *Store) Acquire(ctx context.Context, i idempotency.Instance, _ time.Duration) (idempotency.Owner, error) {
 	o := idempotency.Owner{Instance: i.ID}
 	err := s.transact(ctx, func(c *conn, now time.Time) error {
-		return c.query("acquire", func(v []driver.Value) error {
+		err := c.query("acquire", func(v []driver.Value) error {
 			d := decoder{values: v}
 			o.Epoch = d.integer()
 			return d.err
 		}, i.ID[:], i.Host, i.Version, instant(now))
+		if err != nil {
+			return err
+		}
+		return c.noteInstance(o, i, now)
 	})
 	if err != nil {
 		return idempotency.Owner{}, err
@@ -76,10 +80,7 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 
 // doubtful returns the doubts that Derive already shows and nobody has written.
 func (s *Store) doubtful(c *conn, now time.Time) (ids []idempotency.OperationID, ts []idempotency.Transition, err error) {
-	instance, epoch := []byte{0}, int64(-1) // nobody
-	if owner := s.owner.Load(); owner != nil {
-		instance, epoch = owner.Instance[:], owner.Epoch
-	}
+	instance, epoch := s.leaseholder()
 	err = c.query("doubtful", func(v []driver.Value) error {
 		var a idempotency.Attempt
 		d := decoder{values: v}

@@ -13,8 +13,8 @@ import (
 	"github.com/onceway/onceway/idempotency"
 )
 
-// Store is one SQLite file. It implements the four interfaces of package idempotency that are about
-// stores, and is safe for concurrent use.
+// Store is one SQLite file. It implements the interfaces of package idempotency that are about stores,
+// and is safe for concurrent use.
 type Store struct {
 	path    string
 	options Options
@@ -37,6 +37,8 @@ var (
 	_ idempotency.LeaseStore     = (*Store)(nil)
 	_ idempotency.RetentionStore = (*Store)(nil)
 	_ idempotency.CensusStore    = (*Store)(nil)
+	_ idempotency.SpoolStore     = (*Store)(nil)
+	_ idempotency.InstanceStore  = (*Store)(nil)
 )
 
 // ErrClosed says that the store was closed before the call began.
@@ -83,7 +85,7 @@ func (s *Store) connect() (err error) {
 		}
 		opened = append(opened, c)
 	}
-	for _, name := range []string{"insert_request", "update_request_if_unchanged", "insert_payload", "insert_evidence", "acquire"} {
+	for _, name := range []string{"insert_request", "update_request_if_unchanged", "insert_payload", "insert_evidence", "acquire", "insert_instance"} {
 		if _, err := opened[0].statement(name); err != nil {
 			return fmt.Errorf("the schema is not the one this version needs; run onceway migrate up: %w", err)
 		}

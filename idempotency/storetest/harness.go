@@ -27,6 +27,8 @@ type Store interface {
 	idempotency.LeaseStore
 	idempotency.RetentionStore
 	idempotency.CensusStore
+	idempotency.SpoolStore
+	idempotency.InstanceStore
 }
 
 // Harness is a store, new and empty, and the levers that the suite needs on it. Whatever must be
@@ -70,6 +72,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"damage", testDamage},
 		{"races", testRaces},
 		{"leases", testLeases},
+		{"instances", testInstances},
 		{"expiry", testExpiry},
 		{"purge", testPurge},
 		{"random", testRandom},

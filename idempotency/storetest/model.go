@@ -24,6 +24,7 @@ type Model struct {
 	evidence map[idempotency.OperationID][]idempotency.Evidence
 	epochs   map[[16]byte]int64
 	leases   map[idempotency.Owner]time.Time // until when
+	known    []idempotency.InstanceRecord    // every lease that there was, the latest first
 }
 
 var _ Store = (*Model)(nil)
@@ -151,6 +152,7 @@ func (m *Model) Acquire(_ context.Context, i idempotency.Instance, lease time.Du
 	m.epochs[i.ID]++
 	o := idempotency.Owner{Instance: i.ID, Epoch: m.epochs[i.ID]}
 	m.leases[o] = m.clock().Add(lease)
+	m.noteInstance(o, i)
 	return o, nil
 }
 

@@ -1,0 +1,3 @@
+DROP TABLE instances;
+DROP INDEX requests_contradicted;
+ALTER TABLE requests DROP COLUMN route;
