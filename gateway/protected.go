@@ -40,7 +40,7 @@ func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Targ
 	// 2. to 4. Look up or claim. What can refuse a new attempt is known before.
 	start := time.Now()
 	d, err := g.engine.Begin(g.work, idempotency.Request{
-		ID: in.id, Operation: in.operation, Fingerprint: in.fingerprint, Method: r.Method, Target: in.target,
+		ID: in.id, Operation: in.operation, Fingerprint: in.fingerprint, Method: r.Method, Target: in.target, Route: b.route.Name,
 		Budget: b.timeout, KeyDate: in.keyDate, Retention: g.retention, Trace: ev.Trace(),
 		Refusal: g.mayStart(in, g.retention, free),
 	})

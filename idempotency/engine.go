@@ -53,6 +53,7 @@ type Request struct {
 	Fingerprint Fingerprint
 	Method      string
 	Target      string
+	Route       string // its name
 	Budget      time.Duration
 	Resend      bool
 	KeyDate     time.Time
@@ -140,7 +141,7 @@ func (e *Engine) claim(r Request, f *flight) (Decision, error) {
 	e.begun()
 	asOf := time.Now()
 	res, err := e.committer.Submit(Claim{
-		Attempt: attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target,
+		Attempt: attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target, Route: r.Route,
 		Budget: r.Budget, Resend: r.Resend, KeyDate: r.KeyDate, Retention: r.Retention, Trace: r.Trace,
 	}, func(late Result, err error) { e.lateClaim(attempt, r.Retention, late, err) })
 	switch {

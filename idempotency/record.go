@@ -21,10 +21,11 @@ type Record struct {
 	Fingerprint Fingerprint
 	Method      string // of the request; empty for a tombstone
 	Target      string
-	Resend      bool  // claimed on a route whose backend deduplicates by key
-	Doubted     bool  // an attempt before the last one is still in doubt
-	Cause       Cause // why it is not_executed or unknown; empty otherwise
-	Trace       Trace // of the last attempt
+	Route       string // name of the route that the last attempt was claimed on; empty for a tombstone
+	Resend      bool   // claimed on a route whose backend deduplicates by key
+	Doubted     bool   // an attempt before the last one is still in doubt
+	Cause       Cause  // why it is not_executed or unknown; empty otherwise
+	Trace       Trace  // of the last attempt
 
 	Contradicted bool // an answer proved a not_executed or cancelled record wrong; blocks further claims
 	Damaged      bool // what was stored does not match its digest; Response is nil

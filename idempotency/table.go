@@ -51,7 +51,7 @@ func (t Claim) next(_, seen Record, env Env) move {
 	n := seen.Attempt.N + 1
 	r.State, r.Attempt, r.Cause = Executing, t.Attempt, ""
 	r.Attempt.N = n
-	r.Fingerprint, r.Method, r.Target = t.Fingerprint, t.Method, t.TargetURI
+	r.Fingerprint, r.Method, r.Target, r.Route = t.Fingerprint, t.Method, t.TargetURI, t.Route
 	r.Resend, r.Trace = t.Resend, t.Trace
 	r.Resolution = nil // it spoke of an earlier attempt; this one's answer will be its own
 	r.Claimed, r.Deadline, r.Settled = env.Now, env.Now.Add(t.Budget), time.Time{}

@@ -28,6 +28,7 @@ type Claim struct {
 	Fingerprint Fingerprint
 	Method      string
 	TargetURI   string        // path and query as forwarded
+	Route       string        // its name: for operators, and for whoever asks the backend later
 	Budget      time.Duration // the attempt's deadline is the store's clock plus this
 	Resend      bool          // the backend deduplicates by key: a retry may execute an operation in doubt
 	KeyDate     time.Time     // the key's own date; zero if it has none

@@ -101,7 +101,7 @@ func (m *moves) queueClaims(b *pgx.Batch, lease time.Duration) {
 	}
 	c := claimColumns(m.claims, func(c *idempotency.Claim) *idempotency.Claim { return c })
 	b.Queue(claimIfNotExecutedOrResend, c.id, c.attempt, c.owner, c.epoch, c.fingerprintVersion, c.fingerprint,
-		c.method, c.target, c.budget, c.resend, c.keyDate, c.keepKey, c.trace, micros(lease))
+		c.method, c.target, c.budget, c.resend, c.keyDate, c.keepKey, c.trace, micros(lease), c.route)
 }
 
 // queueCompletes appends the statements of completions, whatever the records are.
@@ -186,13 +186,14 @@ func queueImports(b *pgx.Batch, ts []idempotency.Import) {
 		column(ts, func(t *idempotency.Import) pgtype.Int8 { return int8(micros(t.Claim.Retention.Response)) }),
 		column(ts, func(t *idempotency.Import) pgtype.Int4 { return int4(t.Claim.Attempt.N) }),
 		column(ts, func(t *idempotency.Import) pgtype.Text { return text(t.Evidence) }),
-		r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal)...)
+		r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal, c.route)...)
 }
 
 // claims are the columns of new attempts.
 type claims struct {
 	id, attempt, owner          array[pgtype.UUID]
 	caller, key, method, target array[pgtype.Text]
+	route                       array[pgtype.Text]
 	epoch, budget, keepKey      array[pgtype.Int8]
 	fingerprintVersion          array[pgtype.Int2]
 	fingerprint, trace          array[octets]
@@ -209,6 +210,7 @@ func claimColumns[T any](rows []T, claim func(*T) *idempotency.Claim) claims {
 		key:     column(rows, func(t *T) pgtype.Text { return text(claim(t).Operation.Key) }),
 		method:  column(rows, func(t *T) pgtype.Text { return text(claim(t).Method) }),
 		target:  column(rows, func(t *T) pgtype.Text { return text(claim(t).TargetURI) }),
+		route:   column(rows, func(t *T) pgtype.Text { return text(claim(t).Route) }),
 		epoch:   column(rows, func(t *T) pgtype.Int8 { return int8(claim(t).Attempt.Owner.Epoch) }),
 		budget:  column(rows, func(t *T) pgtype.Int8 { return int8(micros(claim(t).Budget)) }),
 		keepKey: column(rows, func(t *T) pgtype.Int8 { return int8(micros(claim(t).Retention.Key)) }),

@@ -24,6 +24,7 @@ type row struct {
 	exists, hasLease                   pgtype.Bool
 	id, attemptID, owner               pgtype.UUID
 	caller, key, method, target, cause pgtype.Text
+	route                              pgtype.Text
 	state, fingerprintVersion, status  pgtype.Int2
 	attempt                            pgtype.Int4
 	revision, epoch, length            pgtype.Int8
@@ -41,7 +42,7 @@ func newRow(payloads bool) *row {
 	w := new(row)
 	w.columns = []any{&w.now, &w.exists, &w.hasLease,
 		&w.id, &w.caller, &w.key, &w.state, &w.revision, &w.attempt, &w.attemptID, &w.owner, &w.epoch,
-		&w.fingerprintVersion, &w.fingerprint, &w.method, &w.target, &w.resend, &w.doubted, &w.contradicted, &w.cause, &w.trace,
+		&w.fingerprintVersion, &w.fingerprint, &w.method, &w.target, &w.route, &w.resend, &w.doubted, &w.contradicted, &w.cause, &w.trace,
 		&w.firstSeen, &w.claimed, &w.deadline, &w.settled, &w.bodyExpires, &w.expires,
 		&w.status, &w.length, &w.digest, &w.resolvedAt, &w.resolvedBy, &w.resolvedEvidence}
 	if payloads {
@@ -61,7 +62,7 @@ func (w *row) scan(rows pgx.Rows, lease time.Duration) (r readRecord, err error)
 	}
 	r.Operation = idempotency.Operation{Caller: idempotency.Caller(w.caller.String), Key: idempotency.Key(w.key.String)}
 	r.State, r.Revision = idempotency.State(w.state.Int16), w.revision.Int64
-	r.Method, r.Target, r.Cause = w.method.String, w.target.String, idempotency.Cause(w.cause.String)
+	r.Method, r.Target, r.Route, r.Cause = w.method.String, w.target.String, w.route.String, idempotency.Cause(w.cause.String)
 	r.Resend, r.Doubted, r.Contradicted = w.resend.Bool, w.doubted.Bool, w.contradicted.Bool
 	r.FirstSeen, r.Expires, r.BodyExpires, r.Settled = at(w.firstSeen), at(w.expires), at(w.bodyExpires), at(w.settled)
 	r.settledNow = w.settled.Valid && w.settled.Time.Equal(w.now.Time)

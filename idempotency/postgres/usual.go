@@ -56,7 +56,7 @@ func (b *batch) queueUsualClaims(q *pgx.Batch, s *Store) {
 func queueClaims(q *pgx.Batch, o idempotency.Owner, ts []idempotency.Claim) *pgx.QueuedQuery {
 	c := claimColumns(ts, func(c *idempotency.Claim) *idempotency.Claim { return c })
 	return q.Queue(claimIfUnseen, c.id, c.caller, c.key, c.attempt, uuid(o.Instance), o.Epoch, c.fingerprintVersion, c.fingerprint,
-		c.method, c.target, c.budget, c.resend, c.keyDate, c.keepKey, c.trace)
+		c.method, c.target, c.budget, c.resend, c.keyDate, c.keepKey, c.trace, c.route)
 }
 
 // takeClaimed makes records of those claims for which a row was inserted: they hold what the claim says.
@@ -73,7 +73,7 @@ func (b *batch) takeClaimed(rows pgx.Rows, s *Store, ts []idempotency.Claim) err
 		r := &b.records[b.place(id)]
 		r.Record = idempotency.Record{
 			ID: id, Operation: t.Operation, State: idempotency.Executing, Attempt: t.Attempt, Revision: 1,
-			Fingerprint: t.Fingerprint, Method: t.Method, Target: t.TargetURI, Resend: t.Resend, Trace: t.Trace,
+			Fingerprint: t.Fingerprint, Method: t.Method, Target: t.TargetURI, Route: t.Route, Resend: t.Resend, Trace: t.Trace,
 			FirstSeen: now.UTC(), Claimed: now.UTC(), Deadline: deadline.UTC(), Expires: expires.UTC(),
 		}
 		r.Attempt.N = 1

@@ -50,6 +50,7 @@ func decode(v []driver.Value) (row, error) {
 	}
 	r.FirstSeen, r.Claimed, r.Deadline = d.instant(), d.instant(), d.instant()
 	r.Settled, r.BodyExpires, r.Expires = d.instant(), d.instant(), d.instant()
+	r.Route = d.text()
 	return r, d.err
 }
 
@@ -131,7 +132,7 @@ func columns(r *idempotency.Record, after []driver.Value) []driver.Value {
 	} else {
 		v = append(v, nil, nil, nil)
 	}
-	return append(v, instant(r.Claimed), instant(r.Deadline), instant(r.Settled), instant(r.BodyExpires), instant(r.Expires))
+	return append(v, instant(r.Claimed), instant(r.Deadline), instant(r.Settled), instant(r.BodyExpires), instant(r.Expires), r.Route)
 }
 
 func appendResponse(v []driver.Value, r *idempotency.Response) []driver.Value {

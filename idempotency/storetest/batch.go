@@ -107,6 +107,7 @@ func testRecords(w *world) {
 	equal(w, "fingerprint", r.Fingerprint, c.Fingerprint)
 	equal(w, "method", r.Method, c.Method)
 	equal(w, "target", r.Target, c.TargetURI)
+	equal(w, "route", r.Route, c.Route)
 	equal(w, "trace", r.Trace, c.Trace)
 	equal(w, "owner", r.Attempt.Owner, w.owner)
 	equal(w, "attempt id", r.Attempt.ID, c.Attempt.ID)
@@ -135,10 +136,11 @@ func testRecords(w *world) {
 	}
 	second = w.claim(o)
 	second.Method, second.TargetURI, second.Budget = "PATCH", "/orders/2", 2*time.Minute
-	second.Trace = idempotency.Trace{}
+	second.Trace, second.Route = idempotency.Trace{}, "orders-2"
 	r = w.must(second)
 	equal(w, "trace of the second attempt", r.Trace, idempotency.Trace{})
 	equal(w, "method of the second attempt", r.Method, "PATCH")
+	equal(w, "route of the second attempt", r.Route, "orders-2")
 	equal(w, "attempts", r.Attempt.N, 2)
 	equal(w, "cause of an executing record", r.Cause, "")
 	w.span("first seen stays", r.Observed, r.FirstSeen, 2*step)

@@ -18,7 +18,7 @@ func sameRecord(a, b idempotency.Record) error {
 		N                               int
 		Revision                        int64
 		Fingerprint                     idempotency.Fingerprint
-		Method, Target                  string
+		Method, Target, Route           string
 		Resend, Doubted                 bool
 		Cause                           idempotency.Cause
 		Trace                           idempotency.Trace
@@ -27,7 +27,7 @@ func sameRecord(a, b idempotency.Record) error {
 	}
 	of := func(r idempotency.Record) fields {
 		f := fields{
-			r.ID, r.Operation, r.State, r.Attempt.ID, r.Attempt.N, r.Revision, r.Fingerprint, r.Method, r.Target,
+			r.ID, r.Operation, r.State, r.Attempt.ID, r.Attempt.N, r.Revision, r.Fingerprint, r.Method, r.Target, r.Route,
 			r.Resend, r.Doubted, r.Cause, r.Trace, r.Contradicted, r.Damaged, r.Resolution != nil, "", "",
 		}
 		if r.Resolution != nil {

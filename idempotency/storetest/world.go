@@ -151,6 +151,7 @@ func (w *world) claim(o idempotency.Operation) idempotency.Claim {
 		Fingerprint: idempotency.Fingerprinted{Method: "POST", Target: "/orders"}.Fingerprint(),
 		Method:      "POST",
 		TargetURI:   "/orders?a=%41",
+		Route:       "orders",
 		Budget:      time.Minute,
 		Retention:   Keep,
 		Trace:       idempotency.Trace{TraceID: [16]byte{1, 2}, SpanID: [8]byte{3}},

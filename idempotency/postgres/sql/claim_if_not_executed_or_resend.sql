@@ -9,6 +9,7 @@ SET state = 1,
     epoch = m.epoch,
     method = m.method,
     target = m.target,
+    route = m.route,
     resend = m.resend,
     trace = m.trace,
     doubted = r.state <> 3,
@@ -22,9 +23,9 @@ SET state = 1,
     unknown_since = NULL,
     expires = GREATEST(r.expires, GREATEST(now(), m.key_date) + m.keep_key * interval '1 microsecond')
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::smallint[], $6::bytea[],
-        $7::text[], $8::text[], $9::bigint[], $10::boolean[], $11::timestamptz[], $12::bigint[], $13::bytea[])
+        $7::text[], $8::text[], $9::bigint[], $10::boolean[], $11::timestamptz[], $12::bigint[], $13::bytea[], $15::text[])
     AS m (id, attempt_id, owner, epoch, fingerprint_version, fingerprint,
-        method, target, budget, resend, key_date, keep_key, trace)
+        method, target, budget, resend, key_date, keep_key, trace, route)
 WHERE r.id = ANY($1::uuid[]) AND r.id = m.id
     AND NOT r.contradicted
     AND r.fingerprint_version = m.fingerprint_version AND r.fingerprint = m.fingerprint

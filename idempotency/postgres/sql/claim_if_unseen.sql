@@ -3,9 +3,9 @@
 --
 -- (SRFs in a select list run in step and, unlike those in FROM, fill no tuplestore each.)
 INSERT INTO requests AS r (id, caller, key, state, revision, attempt, attempt_id, owner, epoch,
-    fingerprint_version, fingerprint, method, target, resend, trace, first_seen, claimed_at, deadline, expires)
+    fingerprint_version, fingerprint, method, target, route, resend, trace, first_seen, claimed_at, deadline, expires)
 SELECT m.id, m.caller, m.key, 1, 1, 1, m.attempt_id, $5::uuid, $6::bigint,
-    m.fingerprint_version, m.fingerprint, m.method, m.target, m.resend, m.trace,
+    m.fingerprint_version, m.fingerprint, m.method, m.target, m.route, m.resend, m.trace,
     now(), now(), now() + m.budget * interval '1 microsecond',
     GREATEST(now(), m.key_date) + m.keep_key * interval '1 microsecond'
 FROM (
@@ -13,7 +13,7 @@ FROM (
         unnest($7::smallint[]) AS fingerprint_version, unnest($8::bytea[]) AS fingerprint,
         unnest($9::text[]) AS method, unnest($10::text[]) AS target, unnest($11::bigint[]) AS budget,
         unnest($12::boolean[]) AS resend, unnest($13::timestamptz[]) AS key_date, unnest($14::bigint[]) AS keep_key,
-        unnest($15::bytea[]) AS trace
+        unnest($15::bytea[]) AS trace, unnest($16::text[]) AS route
 ) m
 ON CONFLICT (id) DO NOTHING
 RETURNING r.id, r.first_seen, r.deadline, r.expires,

@@ -25,7 +25,7 @@ WITH done AS (
         AND now() <= r.deadline + $14::bigint * interval '1 microsecond'
         AND EXISTS (SELECT FROM instances i WHERE i.id = $12::uuid AND i.epoch = $13::bigint AND i.lease_until > now())
     RETURNING width_bucket(r.id, $1::uuid[]) AS place, r.id, r.caller, r.key, r.state, r.revision, r.attempt, r.attempt_id, r.owner, r.epoch,
-        r.fingerprint_version, r.fingerprint, r.method, r.target, r.resend, r.contradicted, r.trace,
+        r.fingerprint_version, r.fingerprint, r.method, r.target, r.route, r.resend, r.contradicted, r.trace,
         r.first_seen, r.claimed_at, r.deadline, r.settled_at, r.body_expires, r.expires,
         r.response_status, r.response_length, r.response_digest,
         r.resolved_at, r.resolved_by, r.resolved_evidence
@@ -37,7 +37,7 @@ WITH done AS (
 )
 SELECT now(), true, false,
     d.id, d.caller, d.key, d.state, d.revision, d.attempt, d.attempt_id, d.owner, d.epoch,
-    d.fingerprint_version, d.fingerprint, d.method, d.target, d.resend, false, d.contradicted, '', d.trace,
+    d.fingerprint_version, d.fingerprint, d.method, d.target, d.route, d.resend, false, d.contradicted, '', d.trace,
     d.first_seen, d.claimed_at, d.deadline, d.settled_at, d.body_expires, d.expires,
     d.response_status, d.response_length, d.response_digest,
     d.resolved_at, d.resolved_by, d.resolved_evidence

@@ -1,12 +1,12 @@
 WITH done AS (
     INSERT INTO requests (id, caller, key, state, revision, attempt, attempt_id, owner, epoch,
-        fingerprint_version, fingerprint, method, target, resend, doubted, trace, cause,
+        fingerprint_version, fingerprint, method, target, route, resend, doubted, trace, cause,
         first_seen, claimed_at, deadline, settled_at, unknown_since, expires, body_expires,
         response_status, response_length, response_digest)
     SELECT m.id, m.caller, m.key,
         CASE WHEN m.status IS NULL THEN 4 WHEN m.replayable THEN 2 ELSE 6 END,
         1, m.n, m.attempt_id, m.owner, m.epoch,
-        m.fingerprint_version, m.fingerprint, m.method, m.target, m.resend,
+        m.fingerprint_version, m.fingerprint, m.method, m.target, m.route, m.resend,
         m.status IS NULL AND m.resend AND m.n > 1,
         m.trace,
         CASE WHEN m.status IS NULL THEN 'lost-by-the-store' ELSE '' END,
@@ -17,10 +17,10 @@ WITH done AS (
         m.status, m.length, m.digest
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::smallint[], $8::bytea[],
             $9::text[], $10::text[], $11::bigint[], $12::boolean[], $13::timestamptz[], $14::bigint[], $15::bytea[],
-            $16::bigint[], $17::integer[], $19::integer[], $20::bigint[], $21::bytea[], $22::boolean[])
+            $16::bigint[], $17::integer[], $19::integer[], $20::bigint[], $21::bytea[], $22::boolean[], $26::text[])
         AS m (id, caller, key, attempt_id, owner, epoch, fingerprint_version, fingerprint,
             method, target, budget, resend, key_date, keep_key, trace,
-            keep_response, n, status, length, digest, replayable)
+            keep_response, n, status, length, digest, replayable, route)
     ORDER BY m.id
     ON CONFLICT (id) DO NOTHING
     RETURNING id, attempt_id, attempt, state, body_expires
