@@ -54,8 +54,12 @@ func (e *exchange) answerFirst(w http.ResponseWriter, res result) {
 			e.answerProblem(w, unreachable(rec.Cause), rec)
 		}
 	case idempotency.Unknown:
-		if res.live != nil && res.move == doubt {
+		if res.live != nil && res.move != complete {
 			e.passThrough(w, res.live, rec)
+			return
+		}
+		if res.move == release {
+			e.answerProblem(w, problem.NewStillUnknown(), rec) // this attempt had no effect; one before it may have had
 			return
 		}
 		if res.cause == causePanic {

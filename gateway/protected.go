@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/onceway/onceway/gateway/config"
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/route"
 	"github.com/onceway/onceway/gateway/telemetry"
@@ -41,7 +42,8 @@ func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Targ
 	start := time.Now()
 	d, err := g.engine.Begin(g.work, idempotency.Request{
 		ID: in.id, Operation: in.operation, Fingerprint: in.fingerprint, Method: r.Method, Target: in.target, Route: b.route.Name,
-		Budget: b.timeout, KeyDate: in.keyDate, Retention: g.retention, Trace: ev.Trace(),
+		Budget: b.timeout, Resend: b.route.Idempotency.OnUnknown == config.OnUnknownResend,
+		KeyDate: in.keyDate, Retention: g.retention, Trace: ev.Trace(),
 		Refusal: g.mayStart(in, g.retention, free),
 	})
 	ev.ClaimTook = time.Since(start)
@@ -173,7 +175,7 @@ func (e *exchange) run(r *http.Request) (res result) {
 	ctx, cancel := context.WithTimeout(e.g.work, e.b.timeout)
 	defer cancel()
 	outcome := e.b.up.Send(ctx, e.outbound(r))
-	res.settlement = settle(outcome, &e.b.route.Idempotency)
+	res.settlement = settle(outcome, &e.b.route.Idempotency, e.x.Attempt().N)
 	if n, ok := outcome.(upstream.NotSent); ok {
 		res.err = n.Err
 	}
@@ -221,6 +223,10 @@ func (g *Gateway) refuse(w http.ResponseWriter, ev *telemetry.Event, err error, 
 	p := refusalOf(err)
 	if p.Slug == problem.Internal || p.Slug == problem.StoreUnavailable {
 		g.fault(ev, err)
+	}
+	if rec.State == idempotency.Unknown && (p.Slug == problem.DeadlinePassed || p.Slug == problem.KeyTooOld) {
+		// No new attempt, but there was one: who is told to stop would take it for not executed.
+		p = problem.NewStillUnknown()
 	}
 	if in != nil && rec.State != idempotency.Unseen {
 		expires(w.Header(), rec)

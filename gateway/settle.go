@@ -39,24 +39,29 @@ type live struct {
 	length int64
 }
 
-// settle decides what an outcome is. It is pure, and whatever it does not know is in doubt.
-func settle(o upstream.Outcome, policy *config.Idempotency) settlement {
+// settle decides what the outcome of attempt n is. It is pure, and whatever it does not know is in doubt.
+func settle(o upstream.Outcome, policy *config.Idempotency, n int) settlement {
 	switch o := o.(type) {
 	case upstream.NotSent:
 		return settlement{move: release, cause: o.Cause}
 	case upstream.Unknown:
 		return settlement{move: doubt, cause: o.Cause, timedOut: o.Timeout}
 	case upstream.Answered:
-		return settleAnswer(o, policy)
+		return settleAnswer(o, policy, n)
 	}
 	return settlement{move: doubt, cause: "unclassified"}
 }
 
-func settleAnswer(a upstream.Answered, policy *config.Idempotency) settlement {
+func settleAnswer(a upstream.Answered, policy *config.Idempotency, n int) settlement {
 	fromBackend(a.Header)
 	l := &live{status: a.Status, body: a.Body, spill: a.Spill, length: a.Length}
 	_, isProof := slices.BinarySearch(policy.NotExecutedStatuses, a.Status)
 	_, isDoubt := slices.BinarySearch(policy.UnknownStatuses, a.Status)
+	if policy.OnUnknown == config.OnUnknownResend && n > 1 {
+		// A backend that deduplicates speaks of the attempt before: that one is still at work.
+		_, inProgress := slices.BinarySearch(policy.InProgressStatuses, a.Status)
+		isDoubt = isDoubt || inProgress
+	}
 	if isProof || isDoubt {
 		// Passed through unchanged, and not stored.
 		delete(a.Header, "Content-Length")

@@ -35,15 +35,37 @@ func TestSettle(t *testing.T) {
 		{"unknown", upstream.Unknown{Cause: upstream.CauseTimeout, Timeout: true}, doubt, upstream.CauseTimeout},
 		{"nothing at all", nil, doubt, "unclassified"},
 	} {
-		got := settle(tt.outcome, policy)
+		got := settle(tt.outcome, policy, 2)
 		if got.move != tt.move || got.cause != tt.cause {
 			t.Errorf("%s: %v because of %q, want %v because of %q", tt.name, got.move, got.cause, tt.move, tt.cause)
 		}
 	}
-	if both := settle(answered(401), &config.Idempotency{NotExecutedStatuses: []int{401}, UnknownStatuses: []int{401}}); both.move != doubt {
+	if both := settle(answered(401), &config.Idempotency{NotExecutedStatuses: []int{401}, UnknownStatuses: []int{401}}, 1); both.move != doubt {
 		t.Error("a status in both lists must be in doubt")
 	}
-	if spilled := settle(upstream.Answered{Status: 201, Header: http.Header{}, Spill: new(upstream.Spill), Length: 9}, policy); spilled.move != complete || spilled.response.Replayable {
+	if spilled := settle(upstream.Answered{Status: 201, Header: http.Header{}, Spill: new(upstream.Spill), Length: 9}, policy, 1); spilled.move != complete || spilled.response.Replayable {
 		t.Error("an answer too large for memory completes without a body")
+	}
+}
+
+// A later attempt of a route that resends may hear of the one before it: that is no answer to itself.
+func TestSettleInProgress(t *testing.T) {
+	policy := config.Idempotency{OnUnknown: config.OnUnknownResend, InProgressStatuses: []int{409, 425}, NotExecutedStatuses: []int{401, 421, 425, 429}}
+	hold := policy
+	hold.OnUnknown = config.OnUnknownHold
+	for _, tt := range []struct {
+		policy *config.Idempotency
+		n      int
+		status int
+		want   move
+	}{
+		{&policy, 1, 409, complete}, {&policy, 1, 425, release}, {&policy, 1, 429, release},
+		{&policy, 2, 409, doubt}, {&policy, 2, 425, doubt}, {&policy, 3, 409, doubt}, {&policy, 2, 429, release}, {&policy, 2, 201, complete},
+		{&hold, 2, 409, complete}, {&hold, 2, 425, release},
+	} {
+		got := settle(upstream.Answered{Status: tt.status, Header: http.Header{}}, tt.policy, tt.n)
+		if got.move != tt.want || got.live == nil {
+			t.Errorf("%v, attempt %d, status %d: %v, want %v", tt.policy.OnUnknown, tt.n, tt.status, got.move, tt.want)
+		}
 	}
 }

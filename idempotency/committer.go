@@ -28,12 +28,16 @@ type Observer interface {
 	Batched(lane string, size int, took time.Duration, err error)
 	// Moved is called for each durable move of this gateway's, with the state it led to.
 	Moved(to State)
+	// Contradicted is called when an answer came that no move accepts: the record says that there was no
+	// effect, and there was one. The answer is kept. It is an alarm.
+	Contradicted(id OperationID)
 }
 
 type noObserver struct{}
 
 func (noObserver) Batched(string, int, time.Duration, error) {}
 func (noObserver) Moved(State)                               {}
+func (noObserver) Contradicted(OperationID)                  {}
 
 // CommitterOptions are the limits of a Committer.
 type CommitterOptions struct {
@@ -249,6 +253,8 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 		for i, it := range batch {
 			if results[i].Applied {
 				c.o.Observer.Moved(results[i].Record.State)
+			} else if contradicts(it.t, results[i].Record) {
+				c.o.Observer.Contradicted(it.op)
 			}
 			it.finish(results[i], nil)
 		}

@@ -55,7 +55,7 @@ type Request struct {
 	Target      string
 	Route       string // its name
 	Budget      time.Duration
-	Resend      bool
+	Resend      bool // the backend deduplicates by key: an operation in doubt may be claimed again
 	KeyDate     time.Time
 	Retention   Retention
 	Trace       Trace
@@ -109,9 +109,9 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 		if f.err != nil {
 			return Decision{}, f.err
 		}
-		ruling := Judge(f.record, r.Fingerprint)
+		ruling := r.rule(f.record)
 		if ruling == Claimable {
-			continue // the claimant had another fingerprint; ours may be the record's
+			continue // the claimant had another fingerprint, or another route; ours may be the record's
 		}
 		return Decision{Ruling: ruling, Record: f.record, flight: f}, nil
 	}
@@ -125,11 +125,20 @@ func (e *Engine) lookUp(ctx context.Context, r Request) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	ruling := Judge(rec, r.Fingerprint)
-	if ruling == Claimable || ruling == InDoubt && r.Resend {
-		return Decision{Ruling: ruling, Record: rec}, r.Refusal
+	d := Decision{Ruling: r.rule(rec), Record: rec}
+	if d.Ruling == Claimable {
+		return d, r.Refusal
 	}
-	return Decision{Ruling: ruling, Record: rec}, nil
+	return d, nil
+}
+
+// rule is Judge, and lets a request of a resend route claim what is in doubt.
+func (r Request) rule(rec Record) Ruling {
+	ruling := Judge(rec, r.Fingerprint)
+	if ruling == InDoubt && r.Resend && !rec.Contradicted {
+		return Claimable
+	}
+	return ruling
 }
 
 func (e *Engine) claim(r Request, f *flight) (Decision, error) {
@@ -163,7 +172,7 @@ func (e *Engine) claim(r Request, f *flight) (Decision, error) {
 		e.remember(res.Record, asOf)
 		e.flights.leave(r.ID, f)
 		close(f.claimed)
-		return Decision{Ruling: Judge(res.Record, r.Fingerprint), Record: res.Record}, nil
+		return Decision{Ruling: r.rule(res.Record), Record: res.Record}, nil
 	}
 	close(f.claimed)
 	x := &Execution{engine: e, flight: f, attempt: res.Record.Attempt, retention: r.Retention}

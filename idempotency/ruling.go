@@ -31,13 +31,10 @@ func Judge(r Record, f Fingerprint) Ruling {
 			return Mismatch
 		}
 	}
-	switch r.State {
+	switch r.Believed() {
 	case Unseen:
 		return Claimable
 	case NotExecuted:
-		if r.Contradicted {
-			return InDoubt
-		}
 		return Claimable
 	case Executing:
 		return Busy

@@ -144,6 +144,9 @@ func (t Cancel) next(_, seen Record, env Env) move {
 	case Unseen:
 		r = Record{ID: t.Operation.ID(), Operation: t.Operation, FirstSeen: env.Now}
 	case NotExecuted:
+		if seen.Contradicted {
+			return stay // it was executed: nobody may be told that it never will be
+		}
 	case Executing, Completed, Unknown, Cancelled, Forgotten:
 		return stay
 	}

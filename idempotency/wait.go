@@ -35,6 +35,9 @@ func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Ou
 	if err != nil {
 		return Outcome{}, false, err
 	}
+	if rec.Resend && (rec.State == Completed || rec.State == Forgotten) {
+		return Outcome{Record: rec}, true, nil // the answer of one attempt is the answer of all
+	}
 	if rec.Attempt.N != n && n > 0 && rec.State != Unseen {
 		// Another attempt could only be claimed because this one was settled without effect, or, on a
 		// resend record, in doubt. Whoever waited gets this attempt's outcome.

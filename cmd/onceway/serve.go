@@ -118,8 +118,22 @@ func routeTitle(c *config.Config, r config.Route) string {
 	if len(p.Methods) > 0 {
 		methods = strings.Join(p.Methods, ", ")
 	}
-	return title + fmt.Sprintf("   key %s   %s   on unknown %s   timeout %s\n             503 means %s   not executed: %s   unknown: %s",
-		p.Header, methods, p.OnUnknown, u.Timeout, meaning(p, 503), numbers(p.NotExecutedStatuses), numbers(p.UnknownStatuses))
+	return title + fmt.Sprintf("   key %s   %s   timeout %s\n             on unknown %s\n             503 means %s   not executed: %s   unknown: %s",
+		p.Header, methods, u.Timeout, doubtTitle(p), meaning(p, 503), numbers(p.NotExecutedStatuses), numbers(p.UnknownStatuses))
+}
+
+// doubtTitle says what happens to an operation of which nobody knows whether it was executed.
+func doubtTitle(p config.Idempotency) string {
+	switch p.OnUnknown {
+	case config.OnUnknownHold:
+		return "hold: nothing executes it again, and nobody asks the backend"
+	case config.OnUnknownProbe:
+		return "probe"
+	case config.OnUnknownResend:
+		return "resend: the next retry executes it again, so the backend must deduplicate by " + p.Header +
+			"   still in progress: " + numbers(p.InProgressStatuses)
+	}
+	return p.OnUnknown.String()
 }
 
 // meaning says what a status of the backend does to a record.

@@ -92,10 +92,10 @@ routes: [{name: a, match: {path: /}, upstream: a}]`, []string{
 			":4: store: the environment variable A is not set", ":4: store: the environment variable B is not set", ":5: spool: ${ must be followed…", ":6: listen: ${ must be followed…",
 		}},
 		{"control characters", least + `listen: "a\nb"`, []string{":4: listen: contains control characters…"}},
-		{"not yet available", strings.Replace(strings.Replace(route, "none: {}", "jwt: {issuer: a}", 1), "%", "on_unknown: resend, probe: {url: x}, in_progress_statuses: []", 1) +
+		{"not yet available", strings.Replace(strings.Replace(route, "none: {}", "jwt: {issuer: a}", 1), "%", "on_unknown: probe, probe: {url: x}", 1) +
 			"spool: a\ntls: {cert: a, key: b, client_ca: c}\nlimits: {requests_per_second: 1, in_flight: 1, unsettled: 1}\ncors: {origins: ['*']}", []string{
 			":1: caller.jwt: not available in this version…", ":3: routes[0].idempotency.on_unknown: not available…", ":3: routes[0].idempotency.probe: not available…",
-			":3: routes[0].idempotency.in_progress_statuses: not available…", ":4: spool: not available…", ":5: tls.client_ca: not available…",
+			":4: spool: not available…", ":5: tls.client_ca: not available…",
 			":6: limits.requests_per_second: not available…", ":6: limits.in_flight: not available…", ":6: limits.unsettled: not available…", ":7: cors.origins: not available…",
 		}},
 		{"other callers", strings.Replace(least, "none: {}", "mtls: {field: san_uri}", 1), []string{":1: caller.mtls: not available…"}},

@@ -2,7 +2,6 @@ package config
 
 import (
 	"reflect"
-	"slices"
 	"strconv"
 )
 
@@ -22,9 +21,8 @@ func (d *decoder) refuse(c *Config) {
 		at := "routes[" + strconv.Itoa(n) + "]"
 		d.unavailable(at+".cors.origins", len(r.CORS.Origins) > 0)
 		i := r.Idempotency
-		d.unavailable(at+".idempotency.on_unknown", i.OnUnknown != OnUnknownHold)
+		d.unavailable(at+".idempotency.on_unknown", i.OnUnknown == OnUnknownProbe)
 		d.unavailable(at+".idempotency.probe", !reflect.DeepEqual(i.Probe, standard.Probe))
-		d.unavailable(at+".idempotency.in_progress_statuses", !slices.Equal(i.InProgressStatuses, standard.InProgressStatuses))
 	}
 }
 

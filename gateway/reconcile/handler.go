@@ -225,7 +225,7 @@ func (a *api) response(c echo.Context, ev *telemetry.Event, id idempotency.Opera
 	case idempotency.Forgotten:
 		return refused{a.about(c, Forgotten(rec), rec)}
 	case idempotency.Executing, idempotency.NotExecuted, idempotency.Unknown, idempotency.Cancelled:
-		return refused{a.about(c, problem.NewNotSettled(problem.OfRecord(told(rec)), problem.NextOfRecord(told(rec))), rec)}
+		return refused{a.about(c, problem.NewNotSettled(problem.OfRecord(rec.Believed()), nextOf(rec)), rec)}
 	}
 	h := c.Response().Header()
 	a.stamp(h, ev, rec)
@@ -266,18 +266,18 @@ func (a *api) damaged(c echo.Context, ev *telemetry.Event, rec idempotency.Recor
 	return refused{a.about(c, problem.NewRecordDamaged(), rec)}
 }
 
-// told is the state that a client may act on: a not_executed record that an answer has proved wrong is
-// in doubt, and a retry is refused as such.
-func told(r idempotency.Record) idempotency.State {
-	if r.State == idempotency.NotExecuted && r.Contradicted {
-		return idempotency.Unknown
+// nextOf says what a client should do about a record. What is in doubt on a route whose backend
+// deduplicates by key is resolved by the next retry.
+func nextOf(r idempotency.Record) problem.Next {
+	if r.State == idempotency.Unknown && r.Resend && !r.Contradicted {
+		return problem.Resend
 	}
-	return r.State
+	return problem.NextOfRecord(r.Believed())
 }
 
 // stamp sets the headers of every answer about a record.
 func (a *api) stamp(h http.Header, ev *telemetry.Event, rec idempotency.Record) {
-	state, next := problem.OfRecord(told(rec)), problem.NextOfRecord(told(rec))
+	state, next := problem.OfRecord(rec.Believed()), nextOf(rec)
 	ev.State, ev.Next = state, next
 	h.Set(problem.HeaderState, state.String())
 	h.Set(problem.HeaderNext, next.String())

@@ -8,7 +8,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/idempotency"
 )
 
@@ -65,7 +64,7 @@ type Resolution struct {
 func NewRecord(r idempotency.Record, withBody bool) Record {
 	out := Record{
 		Key: string(r.Operation.Key), Operation: r.ID.String(),
-		State: told(r).String(), Next: problem.NextOfRecord(told(r)).String(),
+		State: r.Believed().String(), Next: nextOf(r).String(),
 		Revision: r.Revision, Attempts: r.Attempt.N, TraceID: r.Trace.String(),
 		Times: Times{
 			FirstSeen: instant(r.FirstSeen), Dispatched: instant(r.Claimed), Settled: instant(r.Settled),

@@ -44,7 +44,8 @@ func (o *Observer) Moved(to idempotency.State) {
 }
 
 // Contradicted raises the alarm that an answer proved a not_executed or cancelled record wrong.
-func (o *Observer) Contradicted(ctx context.Context, op idempotency.OperationID) {
+func (o *Observer) Contradicted(op idempotency.OperationID) {
+	ctx := context.Background()
 	o.contradictions.Add(ctx, 1)
 	o.log.LogAttrs(ctx, slog.LevelError, "an answer contradicts its record", slog.String("operation", op.String()))
 }

@@ -255,7 +255,7 @@ func TestMetrics(t *testing.T) {
 	b.Batched("claim", 7, time.Millisecond, nil)
 	b.Batched("claim", 1, time.Second, errors.New("no answer"))
 	b.Moved(idempotency.Completed)
-	b.Contradicted(context.Background(), idempotency.OperationID{1})
+	b.Contradicted(idempotency.OperationID{1})
 
 	for _, want := range []struct {
 		name  string
@@ -320,7 +320,7 @@ func TestNothingOfARequestIsExported(t *testing.T) {
 		e.End(502)
 	}
 	b.Batched(canary, 1, 0, errors.New(canary))
-	b.Contradicted(context.Background(), idempotency.OperationID{})
+	b.Contradicted(idempotency.OperationID{})
 
 	spans, err := json.Marshal(b.spans.GetSpans().Snapshots())
 	if err != nil {

@@ -89,7 +89,7 @@ resolve response      | .     | .     | .     | .     | com 2
 resolve executed      | .     | .     | .     | .     | for 2
 resolve not executed  | .     | .     | .     | .     | not 2
 resolve wrong attempt | .     | .     | .     | .     | .
-cancel                | =     | =     | can 1 | .     | .
+cancel                | =     | =     | .     | .     | .
 acknowledge           | .     | .     | .     | .     | .
 import response       | .     | .     | .     | .     | .
 import bodiless       | .     | .     | .     | .     | .

@@ -5,4 +5,4 @@ SET state = 5,
     settled_at = now(),
     expires = GREATEST(r.expires, GREATEST(now(), m.key_date) + m.keep_key * interval '1 microsecond')
 FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[]) AS m (id, key_date, keep_key)
-WHERE r.id = ANY($1::uuid[]) AND r.id = m.id AND r.state = 3
+WHERE r.id = ANY($1::uuid[]) AND r.id = m.id AND r.state = 3 AND NOT r.contradicted
