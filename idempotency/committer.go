@@ -153,10 +153,11 @@ func (c *Committer) Submit(t Transition, late func(Result, error)) (Result, erro
 	}
 }
 
-// post is Submit of an outcome that nobody waits for. The error is ErrStopped; then late is not called.
+// post is Submit of what nobody waits for, and what is to be written all the same. The error is ErrStopped;
+// then late is not called.
 func (c *Committer) post(t Transition, late func(Result, error)) error {
 	it := newItem(t, late)
-	it.state = abandoned
+	it.state, it.perishable = abandoned, false
 	return c.push(it)
 }
 

@@ -30,6 +30,7 @@ type Engine struct {
 	lease     *Lease
 	cache     Cache
 	flights   *flights
+	keeper    *keeper // nil without a spool
 
 	mu        sync.Mutex
 	abandoned map[AttemptID]*abandonedClaim
@@ -81,6 +82,9 @@ const claimTries = 3
 // ErrStoreTimeout, ErrStopped or the store's; with any of them nothing is or will be sent. Claimable
 // comes with an error only.
 func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
+	if rec, ok := e.spooled(r.ID); ok {
+		return Decision{Ruling: Judge(rec, r.Fingerprint), Record: rec}, nil
+	}
 	if rec, ok := e.cache.Get(r.ID); ok {
 		return Decision{Ruling: Judge(rec, r.Fingerprint), Record: rec}, nil
 	}
@@ -186,8 +190,11 @@ func (e *Engine) grounded(id OperationID, f *flight, err error) error {
 	return err
 }
 
-// Find reads one record, without its place in this process's memory.
+// Find reads one record, without its place in this process's memory. An answer in the spool counts.
 func (e *Engine) Find(ctx context.Context, id OperationID) (Record, error) {
+	if rec, ok := e.spooled(id); ok {
+		return rec, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.committer.o.Timeout)
 	defer cancel()
 	asOf := time.Now()

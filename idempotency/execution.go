@@ -16,6 +16,8 @@ type Execution struct {
 	retention Retention
 	once      sync.Once
 	wanted    Transition // what the caller asked for
+	landed    sync.Once
+	keeping   keeping
 }
 
 // Attempt returns the attempt that was granted.
@@ -64,6 +66,8 @@ func (x *Execution) settle(t Transition, answer *Response) Outcome {
 				x.flight.outcome.Answer = answer
 			}
 			x.land(res.Record, asOf)
+		case x.keep(err):
+			// It is in the spool, which counts as recorded, or the store took it meanwhile.
 		case errors.Is(err, ErrStoreTimeout):
 			// The committer goes on trying, and the flight stays: late lands it.
 		case isRolledBack(err):
@@ -84,6 +88,9 @@ func (x *Execution) submit(t Transition) (Result, error) {
 
 // late hears what became of an outcome after nobody could wait for it any longer.
 func (x *Execution) late(t Transition, asOf time.Time, res Result, err error) {
+	if x.keptFrom(said{t, asOf, res, err}) {
+		return
+	}
 	_, isDoubt := t.(Doubt)
 	switch {
 	case !isRolledBack(err): // written, or given up with the committer
@@ -129,11 +136,13 @@ func (x *Execution) post(t Transition) {
 	}
 }
 
-// land ends the flight: whoever comes now asks the store.
+// land ends the flight: whoever comes now asks the spool, and then the store.
 func (x *Execution) land(r Record, asOf time.Time) {
 	x.engine.remember(r, asOf)
-	x.engine.flights.leave(x.attempt.Operation, x.flight)
-	x.engine.ended()
+	x.landed.Do(func() {
+		x.engine.flights.leave(x.attempt.Operation, x.flight)
+		x.engine.ended()
+	})
 }
 
 func (x *Execution) unrecordable() Doubt { return Doubt{x.attempt, CauseUnrecordable, x.retention} }
