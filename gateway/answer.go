@@ -14,7 +14,7 @@ import (
 
 // answerFirst tells the claimant what became of its attempt. What is told is what is stored: if another
 // outcome was committed first, it is that one.
-func (e *exchange) answerFirst(w http.ResponseWriter, res result) {
+func (e *exchange) answerFirst(w http.ResponseWriter, res *result) {
 	rec := res.outcome.Record
 	e.ev.Outcome, e.ev.Cause = res.observed(), res.cause
 	e.ev.DispatchTook, e.ev.CommitTook = res.dispatchTook, res.commitTook
@@ -32,7 +32,12 @@ func (e *exchange) answerFirst(w http.ResponseWriter, res result) {
 			return
 		}
 		if res.isStoredIn(rec, e.x.Attempt()) {
-			once = res.live.once
+			if once = res.live.once; res.live.spill != nil {
+				// There was no memory for it: a slow client must not keep it there.
+				res.outcome, res.response, rec.Response, e.x = idempotency.Outcome{}, nil, nil, nil
+				e.streamOnce(w, res.live, rec)
+				return
+			}
 		}
 		e.replay(w, rec, problem.Executed, once)
 	case idempotency.Forgotten:
@@ -131,7 +136,7 @@ func (e *exchange) replay(w http.ResponseWriter, rec idempotency.Record, as prob
 
 var headerTrue = []string{"true"}
 
-// streamOnce sends an answer that was too large to keep. Only the first caller gets it.
+// streamOnce sends an answer that is not in memory to its first caller.
 func (e *exchange) streamOnce(w http.ResponseWriter, l *live, rec idempotency.Record) {
 	h := w.Header()
 	for _, fields := range []http.Header{l.header, l.once} {

@@ -1,15 +1,39 @@
 package gateway
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
-// budget bounds the memory of all buffered bodies together. It never blocks: what does not fit is
-// refused before a claim, so that a refusal costs nothing.
+// budget bounds the memory of all buffered bodies together. It never blocks: a request that does not fit
+// is refused before a claim, so that a refusal costs nothing; an answer that does not fit goes into a file,
+// from which one at a time is recorded (see exchange.load). So memory is bounded by the budget and one
+// answer more, and no whole answer is lost for want of it.
+//
+// What a store did not take in time is counted no longer, although its outcome is still tried from memory;
+// a gateway without its store starts no new attempts.
 type budget struct {
-	limit int64
-	used  atomic.Int64
+	limit   int64
+	used    atomic.Int64
+	loading sync.Mutex // held while an answer from a file is being recorded
 }
 
-func (b *budget) take(n int64) bool {
+// answersOnly is the part of the budget, as a divisor, that requests leave to answers: under a load of
+// requests alone every small answer would have to take the way over a file.
+const answersOnly = 8
+
+// takeRequest reserves memory for a request. One that has the budget for itself may take all of it.
+func (b *budget) takeRequest(n int64) bool {
+	used := b.used.Add(n)
+	if used > b.limit-b.limit/answersOnly && used != n || used > b.limit {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// Take reserves memory for an answer.
+func (b *budget) Take(n int64) bool {
 	if b.used.Add(n) > b.limit {
 		b.used.Add(-n)
 		return false
@@ -17,4 +41,8 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
-func (b *budget) give(n int64) { b.used.Add(-n) }
+// Overdraw reserves memory for an answer for which there is no file either.
+func (b *budget) Overdraw(n int64) { b.used.Add(n) }
+
+// Give returns what was reserved.
+func (b *budget) Give(n int64) { b.used.Add(-n) }

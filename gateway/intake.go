@@ -134,7 +134,7 @@ func (g *Gateway) readBody(w *recorder, r *http.Request, max int64, within time.
 	if size < 0 {
 		reserve = max
 	}
-	if !g.bodies.take(reserve) {
+	if !g.bodies.takeRequest(reserve) {
 		return nil, 0, &refusal{problem.NewOverloaded("The memory for buffered bodies (body_budget) is used up. Nothing was sent to the backend.")}
 	}
 	// A client that stops in the middle must not hold memory for ever.
@@ -155,12 +155,12 @@ func (g *Gateway) readBody(w *recorder, r *http.Request, max int64, within time.
 		_ = deadline.SetReadDeadline(time.Time{})
 		w.unread = false
 		if unused := reserve - int64(cap(body)); unused > 0 {
-			g.bodies.give(unused) // of a body whose length was not declared
+			g.bodies.Give(unused) // of a body whose length was not declared
 			reserve -= unused
 		}
 		return body, reserve, nil
 	}
-	g.bodies.give(reserve)
+	g.bodies.Give(reserve)
 	return nil, 0, err
 }
 

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -32,7 +34,7 @@ func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Targ
 		if handedOver {
 			return
 		}
-		g.bodies.give(in.reserved)
+		g.bodies.Give(in.reserved)
 		if free {
 			slot()
 		}
@@ -65,8 +67,8 @@ func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Targ
 			return
 		}
 		result := e.run(r)
-		defer result.close()
-		e.answerFirst(w, result)
+		defer func() { result.close() }()
+		e.answerFirst(w, &result)
 	case idempotency.Busy:
 		g.attach(w, e, d)
 	case idempotency.Claimable, idempotency.Replay, idempotency.NoBody, idempotency.InDoubt, idempotency.Forbidden,
@@ -120,8 +122,8 @@ func (g *Gateway) asynchronously(w http.ResponseWriter, r *http.Request, e *exch
 	defer timer.Stop()
 	select {
 	case res := <-done:
-		defer res.close()
-		e.answerFirst(w, res)
+		defer func() { res.close() }()
+		e.answerFirst(w, &res)
 	case <-timer.C:
 		g.background.Go(func() { res := <-done; res.close() })
 		e.accepted(w, rec)
@@ -151,9 +153,9 @@ type result struct {
 	dispatchTook, commitTook time.Duration
 }
 
-func (r result) close() {
-	if r.live != nil && r.live.spill != nil {
-		r.live.spill.Close()
+func (r *result) close() {
+	if r.live != nil {
+		r.live.from.Discard()
 	}
 }
 
@@ -161,7 +163,7 @@ func (r result) close() {
 // own deadline, or the end of a drain, ends it. Whatever happens, the execution is settled. It may
 // outlive the request, and does not touch its event.
 func (e *exchange) run(r *http.Request) (res result) {
-	defer e.g.bodies.give(e.in.reserved)
+	defer e.g.bodies.Give(e.in.reserved)
 	defer e.slot()
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -175,6 +177,11 @@ func (e *exchange) run(r *http.Request) (res result) {
 	ctx, cancel := context.WithTimeout(e.g.work, e.b.timeout)
 	defer cancel()
 	outcome := e.b.up.Send(ctx, e.outbound(r))
+	if a, ok := outcome.(upstream.Answered); ok {
+		loaded, done := e.load(a)
+		defer done()
+		outcome = loaded
+	}
 	res.settlement = settle(outcome, &e.b.route.Idempotency, e.x.Attempt().N)
 	if n, ok := outcome.(upstream.NotSent); ok {
 		res.err = n.Err
@@ -194,6 +201,23 @@ func (e *exchange) run(r *http.Request) (res result) {
 	return res
 }
 
+// load brings an answer into memory that was put into a file only because the budget was used up: it is
+// to be recorded whole. One at a time is, so that this cannot fail and takes one answer's memory. done
+// is to be called when it is recorded.
+func (e *exchange) load(a upstream.Answered) (_ upstream.Answered, done func()) {
+	if a.Spill == nil || a.Length > e.b.route.Idempotency.MaxResponseBody {
+		return a, func() {}
+	}
+	e.g.bodies.loading.Lock()
+	body := make([]byte, a.Length)
+	if _, err := io.ReadFull(a.Spill.Reader(), body); err != nil || sha256.Sum256(body) != a.Digest {
+		e.g.bodies.loading.Unlock()
+		return a, func() {} // our own disk: the answer's digest is recorded, without its body
+	}
+	a.Body = body
+	return a, e.g.bodies.loading.Unlock
+}
+
 // causePanic says that our own code broke while an attempt was under way.
 const causePanic idempotency.Cause = "panic"
 
@@ -208,7 +232,7 @@ func (e *exchange) outbound(r *http.Request) *upstream.Request {
 	e.call.Inject(h)
 	return &upstream.Request{
 		Method: r.Method, Target: e.in.target, Host: r.Host, Header: h, Body: e.in.body,
-		MaxBody: policy.MaxResponseBody, MaxSpill: policy.MaxResponseSpill,
+		MaxBody: policy.MaxResponseBody, MaxSpill: policy.MaxResponseSpill, Memory: &e.g.bodies,
 		Ready: func() error {
 			if now := e.g.now(); deadlinePassed(e.in.deadline, now) {
 				return &refusal{deadlineProblem(e.in.deadline, now)}

@@ -37,6 +37,8 @@ type live struct {
 	body   []byte
 	spill  *upstream.Spill // instead of body, when it was too large for memory
 	length int64
+
+	from upstream.Answered // whose content it is, to be discarded; zero if it is another's
 }
 
 // settle decides what the outcome of attempt n is. It is pure, and whatever it does not know is in doubt.
@@ -54,7 +56,11 @@ func settle(o upstream.Outcome, policy *config.Idempotency, n int) settlement {
 
 func settleAnswer(a upstream.Answered, policy *config.Idempotency, n int) settlement {
 	fromBackend(a.Header)
-	l := &live{status: a.Status, body: a.Body, spill: a.Spill, length: a.Length}
+	l := &live{status: a.Status, body: a.Body, spill: a.Spill, length: a.Length, from: a}
+	kept := a.Body != nil || a.Spill == nil
+	if a.Spill != nil {
+		l.body, l.from.Body = nil, nil // an answer may be in both; then the first caller gets it from the file
+	}
 	_, isProof := slices.BinarySearch(policy.NotExecutedStatuses, a.Status)
 	_, isDoubt := slices.BinarySearch(policy.UnknownStatuses, a.Status)
 	if policy.OnUnknown == config.OnUnknownResend && n > 1 {
@@ -69,7 +75,7 @@ func settleAnswer(a upstream.Answered, policy *config.Idempotency, n int) settle
 		s := settlement{move: doubt, cause: statusCause(a.Status), live: l}
 		if isProof && !isDoubt {
 			s.move = release
-			if a.Spill == nil {
+			if kept {
 				s.response = &idempotency.Response{Status: a.Status, Header: a.Header, Body: a.Body, Length: a.Length, Digest: a.Digest}
 			}
 		}
@@ -77,7 +83,7 @@ func settleAnswer(a upstream.Answered, policy *config.Idempotency, n int) settle
 	}
 	l.header, l.once = storable(a.Header, policy.DropHeaders)
 	response := &idempotency.Response{Status: a.Status, Length: a.Length, Digest: a.Digest}
-	if a.Spill == nil {
+	if kept {
 		response.Header, response.Body, response.Replayable = l.header, a.Body, true
 	}
 	return settlement{move: complete, response: response, live: l}

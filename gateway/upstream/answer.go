@@ -40,29 +40,61 @@ func receive(resp *http.Response, r *Request, dir string) (Outcome, idempotency.
 		a.Digest = emptyDigest
 		return a, "", nil
 	}
-	head, whole, err := readUpTo(resp.Body, resp.ContentLength, r.MaxBody)
-	if err != nil {
-		return nil, "", err
-	}
-	if whole {
-		a.Body, a.Length, a.Digest = head, int64(len(head)), sha256.Sum256(head)
-	} else {
-		s, cause, err := spill(dir, head, resp.Body, limit)
-		if err != nil {
-			return nil, cause, err
-		}
-		a.Spill, a.Length, a.Digest = s, s.Length, s.Digest
+	if cause, err := a.keep(resp, r, dir, limit); err != nil {
+		return nil, cause, err
 	}
 	if none && a.Length > 0 || !none && !lengthsAgree(resp.Header["Content-Length"], a.Length) {
-		if a.Spill != nil {
-			a.Spill.Close()
-		}
+		a.Discard()
 		return nil, CauseMalformed, errLengths
 	}
 	if len(resp.Trailer) > 0 {
 		a.Trailer = resp.Trailer
 	}
 	return a, "", nil
+}
+
+// keep reads the content into memory, or into a file if it is longer than MaxBody or if there is no
+// memory for it. When there is no file for it either, it goes over the budget: a whole answer must not be
+// lost for a want of ours.
+func (a *Answered) keep(resp *http.Response, r *Request, dir string, limit int64) (idempotency.Cause, error) {
+	room := newShare(r.Memory)
+	head, whole, err := readUpTo(resp.Body, resp.ContentLength, r.MaxBody, room)
+	if err == nil && !whole {
+		var cause idempotency.Cause
+		var rest io.Reader
+		if a.Spill, rest, cause, err = spill(dir, head, resp.Body, limit, room.short); err == nil {
+			room.keep(0)
+			a.Length, a.Digest = a.Spill.Length, a.Spill.Digest
+			return "", nil
+		}
+		room.keep(0)
+		if cause != CauseSpillFailed || !room.short {
+			return cause, err
+		}
+		room.overdue = true
+		spillErr := err
+		if head, whole, err = readUpTo(rest, resp.ContentLength, r.MaxBody, room); err == nil && !whole {
+			room.keep(0)
+			return cause, spillErr // longer than MaxBody: it has to be in a file
+		}
+	}
+	if err != nil {
+		room.keep(0)
+		return "", err
+	}
+	room.keep(int64(cap(head)))
+	a.Body, a.Length, a.Digest, a.room = head, int64(len(head)), sha256.Sum256(head), room
+	return "", nil
+}
+
+// Discard gives back what the content takes of memory and disk.
+func (a *Answered) Discard() {
+	if a.Spill != nil {
+		a.Spill.Close()
+	}
+	if a.room != nil {
+		a.room.keep(0)
+	}
 }
 
 var emptyDigest = sha256.Sum256(nil)
@@ -83,10 +115,10 @@ const chunk = 16 << 10
 
 var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
 
-// readUpTo reads r to its end if that comes within limit bytes (whole), else something of it, or
-// nothing if the declared length already exceeds the limit. A declared length of -1 is unknown.
-func readUpTo(r io.Reader, declared, limit int64) (head []byte, whole bool, err error) {
-	if declared > limit {
+// readUpTo reads r to its end if that comes within limit bytes and there is room (whole), else something of
+// it, or nothing if that is known from the declared length. A declared length of -1 is unknown.
+func readUpTo(r io.Reader, declared, limit int64, room *share) (head []byte, whole bool, err error) {
+	if declared > limit || declared >= 0 && !room.take(declared) {
 		return nil, false, nil
 	}
 	if declared >= 0 {
@@ -112,9 +144,18 @@ func readUpTo(r io.Reader, declared, limit int64) (head []byte, whole bool, err 
 	if err != nil {
 		return nil, false, err
 	}
-	head = bytes.Clone(first[:n])
+	if head = bytes.Clone(first[:n]); !room.take(int64(cap(head))) {
+		return head, false, nil
+	}
 	for !whole && int64(len(head)) <= limit {
+		grown := cap(head)
+		if !room.take(int64(len(head))) {
+			return head, false, nil
+		}
 		head = slices.Grow(head, len(head))
+		if more := int64(cap(head) - grown - len(head)); more > 0 && !room.take(more) {
+			return head, false, nil
+		}
 		n, whole, err = fill(r, head[len(head):cap(head)])
 		if err != nil {
 			return nil, false, err

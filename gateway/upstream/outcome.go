@@ -9,15 +9,16 @@ import (
 // Outcome is what became of one request. It is a closed set: [Answered], [NotSent] or [Unknown].
 type Outcome interface{ outcome() }
 
-// Answered is a whole response.
+// Answered is a whole response. Discard it when its content is not needed any more.
 type Answered struct {
 	Status  int
 	Header  http.Header // as received; Trailer and Transfer-Encoding are already taken out
 	Trailer http.Header // nil if there was none
 	Body    []byte      // the content; nil if there is a Spill
-	Spill   *Spill      // the content, when it is longer than Request.MaxBody; close it
+	Spill   *Spill      // the content, when it is longer than Request.MaxBody or there was no memory for it
 	Length  int64       // of the content, in bytes
 	Digest  [32]byte    // SHA-256 of the content
+	room    *share      // what Body takes of Request.Memory
 }
 
 // NotSent says that the request had no effect, with proof.

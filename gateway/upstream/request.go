@@ -25,6 +25,8 @@ type Request struct {
 	// MaxBody is the greatest length of a response content that is kept in memory, MaxSpill the
 	// greatest that is accepted at all; in bytes.
 	MaxBody, MaxSpill int64
+	// Memory is what contents in memory are taken from. Nil is unlimited.
+	Memory Memory
 	// Ready is called immediately before the first byte may be written, once per connection tried. An
 	// error means that nothing is sent. Nil is always ready.
 	Ready func() error

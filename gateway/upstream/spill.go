@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -31,18 +32,19 @@ func (s *Spill) Close() error {
 	return err
 }
 
-// spill writes head and the rest of r into a file. The cause is set if the fault is not the reader's.
-func spill(dir string, head []byte, r io.Reader, limit int64) (_ *Spill, _ idempotency.Cause, err error) {
+// spill writes head and the rest of r into a file. The cause is set if the fault is not the reader's; if it
+// is the disk's and rescue is wanted, all gives the whole content once more.
+func spill(dir string, head []byte, r io.Reader, limit int64, rescue bool) (_ *Spill, all io.Reader, _ idempotency.Cause, err error) {
 	file, err := os.CreateTemp(dir, "onceway-spill-*")
 	if err != nil {
-		return nil, CauseSpillFailed, err
+		return nil, io.MultiReader(bytes.NewReader(head), r), CauseSpillFailed, err
 	}
 	s := &Spill{ReaderAt: file, file: file}
 	if os.Remove(file.Name()) != nil {
 		s.name = file.Name()
 	}
 	defer func() {
-		if err != nil {
+		if err != nil && all == nil {
 			s.Close()
 		}
 	}()
@@ -52,21 +54,33 @@ func spill(dir string, head []byte, r io.Reader, limit int64) (_ *Spill, _ idemp
 	defer copyBuffers.Put(buf)
 	for block, ended := head, false; ; {
 		if s.Length += int64(len(block)); s.Length > limit {
-			return nil, CauseOversize, errOversize
+			return nil, nil, CauseOversize, errOversize
 		}
 		sum.Write(block)
-		if _, err := file.Write(block); err != nil {
-			return nil, CauseSpillFailed, err
+		if _, err := file.Write(block); err != nil && !rescue {
+			return nil, nil, CauseSpillFailed, err
+		} else if err != nil {
+			written := io.NewSectionReader(file, 0, s.Length-int64(len(block)))
+			// The block's buffer is another's as soon as this returns.
+			return nil, io.MultiReader(written, closing{s}, bytes.NewReader(bytes.Clone(block)), r), CauseSpillFailed, err
 		}
 		if ended {
 			break
 		}
 		var n int
 		if n, ended, err = fill(r, buf[:]); err != nil {
-			return nil, "", err
+			return nil, nil, "", err
 		}
 		block = buf[:n]
 	}
 	sum.Sum(s.Digest[:0])
-	return s, "", nil
+	return s, nil, "", nil
+}
+
+// closing is an empty reader that closes a file on the way from what is before it to what is behind it.
+type closing struct{ s *Spill }
+
+func (c closing) Read([]byte) (int, error) {
+	c.s.Close()
+	return 0, io.EOF
 }
