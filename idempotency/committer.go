@@ -252,7 +252,9 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 	results, err := c.apply(l, batch)
 	if err == nil {
 		for i, it := range batch {
-			if results[i].Applied {
+			if _, note := it.t.(Note); note {
+				// It moved nothing.
+			} else if results[i].Applied {
 				c.o.Observer.Moved(results[i].Record.State)
 			} else if contradicts(it.t, results[i].Record) {
 				c.o.Observer.Contradicted(it.op)

@@ -29,7 +29,7 @@ const (
 func newItem(t Transition, late func(Result, error)) *item {
 	it := &item{t: t, op: t.Target(), late: late, ready: make(chan struct{})}
 	switch t.(type) {
-	case Claim, Cancel, Acknowledge, Import:
+	case Claim, Note, Cancel, Acknowledge, Import:
 		it.perishable = true
 	case Complete, Release, Doubt, Resolve:
 	}

@@ -138,6 +138,15 @@ func (t Resolve) next(_, seen Record, env Env) move {
 	return move{r, true, &Evidence{Attempt: seen.Attempt.ID, N: t.N, Kind: EvidenceResolution, By: t.By, Text: t.Evidence}}
 }
 
+func (t Note) next(_, seen Record, env Env) move {
+	if seen.State != Unknown || seen.Attempt.N != t.N {
+		return stay
+	}
+	return move{evidence: &Evidence{
+		Operation: t.Operation, Attempt: seen.Attempt.ID, N: t.N, Kind: EvidenceAbsence, By: t.By, Text: t.Text, At: env.Now,
+	}}
+}
+
 func (t Cancel) next(_, seen Record, env Env) move {
 	r := seen
 	switch seen.State {
@@ -248,6 +257,10 @@ func (t Doubt) applied(after Record) bool {
 
 func (t Resolve) applied(after Record) bool {
 	return after.Attempt.N == t.N && after.Resolution != nil && after.Resolution.By == t.By && after.Resolution.Evidence == t.Evidence
+}
+
+func (t Note) applied(after Record) bool {
+	return after.State == Unknown && after.Attempt.N == t.N
 }
 
 func (t Cancel) applied(after Record) bool      { return after.State == Cancelled }

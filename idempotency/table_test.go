@@ -143,6 +143,9 @@ func transitions() (all []idempotency.Transition) {
 			all = append(all, r)
 		}
 	}
+	for _, n := range []int{1, 2, 3} {
+		all = append(all, idempotency.Note{Operation: anOperation.ID(), N: n, By: "probe", Text: "not found"})
+	}
 	return append(all, idempotency.Cancel{Operation: anOperation, Retention: keep}, idempotency.Acknowledge{Operation: anOperation.ID()})
 }
 
@@ -169,7 +172,9 @@ func TestOnlyLegalMoves(t *testing.T) {
 			switch {
 			case !changed:
 				c.that(reflect.DeepEqual(after, s.stored), "an unchanged record differs")
-				c.that(evidence == nil || evidence.Kind == idempotency.EvidenceContradiction && s.stored.Contradicted, "evidence of nothing")
+				c.that(evidence == nil || evidence.Kind == idempotency.EvidenceContradiction && s.stored.Contradicted ||
+					verb(tr) == "note" && seen.State == idempotency.Unknown && evidence.Kind == idempotency.EvidenceAbsence && evidence.Attempt == own.ID,
+					"evidence of nothing")
 			case evidence != nil && evidence.Kind == idempotency.EvidenceContradiction:
 				c.contradiction(s.stored, after, tr)
 			default:

@@ -3,7 +3,7 @@ package idempotency
 import "time"
 
 // Transition is one requested move of one record. It is a closed set: [Claim], [Complete], [Release],
-// [Doubt], [Resolve], [Cancel], [Acknowledge] and [Import]. Each is written on its own condition, in
+// [Doubt], [Resolve], [Note], [Cancel], [Acknowledge] and [Import]. Each is written on its own condition, in
 // the statement that writes; each may be applied again without harm. What each does is [Next].
 type Transition interface {
 	// Target is the operation whose record is to move.
@@ -80,6 +80,15 @@ type Resolve struct {
 	Retention Retention
 }
 
+// Note keeps beside a record in doubt, as evidence, that a probe did not find the operation. It moves
+// nothing: absence alone proves nothing. The first note of an attempt stays.
+type Note struct {
+	Operation OperationID
+	N         int    // the attempt that the note is about; another N in the record refuses it
+	By        string // "probe"
+	Text      string // never empty
+}
+
 // Cancel forbids an operation for ever: – or not_executed → cancelled.
 type Cancel struct {
 	Operation Operation
@@ -103,6 +112,7 @@ func (t Complete) Target() OperationID    { return t.Attempt.Operation }
 func (t Release) Target() OperationID     { return t.Attempt.Operation }
 func (t Doubt) Target() OperationID       { return t.Attempt.Operation }
 func (t Resolve) Target() OperationID     { return t.Operation }
+func (t Note) Target() OperationID        { return t.Operation }
 func (t Cancel) Target() OperationID      { return t.Operation.ID() }
 func (t Acknowledge) Target() OperationID { return t.Operation }
 func (t Import) Target() OperationID      { return t.Claim.Attempt.Operation }
@@ -126,6 +136,7 @@ const (
 	EvidenceLateRelease   EvidenceKind = "late-release"  // the owner's own proof did
 	EvidenceResolution    EvidenceKind = "resolution"    // a probe or an operator did
 	EvidenceImport        EvidenceKind = "import"        // a record that the store had lost was brought back
+	EvidenceAbsence       EvidenceKind = "absence"       // a probe did not find it, which proves nothing
 	EvidenceContradiction EvidenceKind = "contradiction" // an answer that no move accepts
 )
 

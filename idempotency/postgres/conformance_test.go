@@ -65,7 +65,7 @@ func damage(admin *pgxpool.Pool, sql string) func(*testing.T, idempotency.Operat
 func advance(t *testing.T, admin *pgxpool.Pool, d time.Duration) {
 	for _, sql := range []string{
 		`UPDATE requests SET first_seen = first_seen - $1::interval, claimed_at = claimed_at - $1, deadline = deadline - $1,
-			settled_at = settled_at - $1, unknown_since = unknown_since - $1, resolved_at = resolved_at - $1,
+			settled_at = settled_at - $1, unknown_since = unknown_since - $1, probe_due = probe_due - $1, resolved_at = resolved_at - $1,
 			expires = expires - $1, body_expires = body_expires - $1`,
 		`UPDATE evidence SET at = at - $1::interval`,
 		`UPDATE instances SET lease_until = lease_until - $1::interval, started_at = started_at - $1, spool_oldest = spool_oldest - $1`,

@@ -16,6 +16,7 @@ type moves struct {
 	releases     []idempotency.Release
 	doubts       []idempotency.Doubt
 	resolves     []idempotency.Resolve
+	notes        []idempotency.Note
 	cancels      []idempotency.Cancel
 	acknowledges []idempotency.OperationID
 	imports      []idempotency.Import
@@ -54,6 +55,9 @@ func sorted(ts []idempotency.Transition) (m moves, ok bool) {
 			if t.Verdict == idempotency.VerdictExecuted {
 				m.hold(id, t.Response)
 			}
+		case idempotency.Note:
+			m.notes = append(m.notes, t)
+			lock = false
 		case idempotency.Cancel:
 			m.cancels = append(m.cancels, t)
 			always = false
@@ -88,7 +92,7 @@ func (m *moves) hold(id idempotency.OperationID, r *idempotency.Response) {
 
 // outcomesOnly says whether the batch belongs to the reserved connections.
 func (m *moves) outcomesOnly() bool {
-	return len(m.claims)+len(m.cancels)+len(m.acknowledges)+len(m.imports) == 0
+	return len(m.claims)+len(m.notes)+len(m.cancels)+len(m.acknowledges)+len(m.imports) == 0
 }
 
 // queueClaims appends the statements of claims, whatever the records are.
@@ -131,6 +135,14 @@ func (m *moves) queueOthers(b *pgx.Batch, lease time.Duration) {
 	}
 	for part := range parts(m.resolves, func(t idempotency.Resolve) *idempotency.Response { return t.Response }) {
 		queueResolves(b, part, lease)
+	}
+	if ts := m.notes; len(ts) > 0 {
+		b.Queue(noteIfUnknown,
+			column(ts, func(t *idempotency.Note) pgtype.UUID { return uuid(t.Operation) }),
+			column(ts, func(t *idempotency.Note) pgtype.Int4 { return int4(t.N) }),
+			column(ts, func(t *idempotency.Note) pgtype.Text { return text(t.By) }),
+			column(ts, func(t *idempotency.Note) pgtype.Text { return text(t.Text) }),
+			micros(lease))
 	}
 	if ts := m.cancels; len(ts) > 0 {
 		id := column(ts, func(t *idempotency.Cancel) pgtype.UUID { return uuid(t.Operation.ID()) })

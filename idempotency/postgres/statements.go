@@ -23,6 +23,7 @@ var (
 	releaseIfOwn               = statement("release_if_own")
 	doubtIfOwnExecuting        = statement("doubt_if_own_executing")
 	resolveIfUnknown           = statement("resolve_if_unknown")
+	noteIfUnknown              = statement("note_if_unknown")
 	cancelIfUnseen             = statement("cancel_if_unseen")
 	cancelIfNotExecuted        = statement("cancel_if_not_executed")
 	acknowledgeIfCompleted     = statement("acknowledge_if_completed")

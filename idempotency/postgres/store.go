@@ -65,6 +65,7 @@ var (
 	_ idempotency.LeaseStore     = (*Store)(nil)
 	_ idempotency.RetentionStore = (*Store)(nil)
 	_ idempotency.CensusStore    = (*Store)(nil)
+	_ idempotency.ProbeStore     = (*Store)(nil)
 	_ idempotency.SpoolStore     = (*Store)(nil)
 	_ idempotency.InstanceStore  = (*Store)(nil)
 )

@@ -27,6 +27,7 @@ type Store interface {
 	idempotency.LeaseStore
 	idempotency.RetentionStore
 	idempotency.CensusStore
+	idempotency.ProbeStore
 	idempotency.SpoolStore
 	idempotency.InstanceStore
 }
@@ -72,6 +73,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"damage", testDamage},
 		{"races", testRaces},
 		{"leases", testLeases},
+		{"probes", testProbes},
 		{"instances", testInstances},
 		{"expiry", testExpiry},
 		{"purge", testPurge},

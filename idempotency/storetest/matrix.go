@@ -35,6 +35,7 @@ resolve response      | .     | .     | com 1 | com 1 | com 1 | .
 resolve executed      | .     | .     | for 1 | for 1 | for 1 | .
 resolve not executed  | .     | .     | not 1 | not 1 | not 1 | .
 resolve wrong attempt | .     | .     | .     | .     | .     | .
+note                  | .     | .     | =     | =     | =     | .
 cancel                | can 0 | .     | .     | .     | .     | .
 acknowledge           | .     | .     | .     | .     | .     | .
 import response       | com 7 | .     | .     | .     | .     | .
@@ -62,6 +63,7 @@ resolve response      | .     | .     | .     | .     | .
 resolve executed      | .     | .     | .     | .     | .
 resolve not executed  | .     | .     | .     | .     | .
 resolve wrong attempt | .     | .     | .     | .     | .
+note                  | .     | .     | .     | .     | .
 cancel                | .     | .     | .     | .     | can 1
 acknowledge           | for 1 | for 1 | =     | =     | .
 import response       | .     | .     | .     | .     | .
@@ -89,6 +91,7 @@ resolve response      | .     | .     | .     | .     | com 2
 resolve executed      | .     | .     | .     | .     | for 2
 resolve not executed  | .     | .     | .     | .     | not 2
 resolve wrong attempt | .     | .     | .     | .     | .
+note                  | .     | .     | .     | .     | =
 cancel                | =     | =     | .     | .     | .
 acknowledge           | .     | .     | .     | .     | .
 import response       | .     | .     | .     | .     | .
@@ -119,6 +122,7 @@ resolve response      | .     | com 2 | com 2 | .
 resolve executed      | .     | for 2 | for 2 | .
 resolve not executed  | .     | not 2 | not 2 | .
 resolve wrong attempt | .     | .     | .     | .
+note                  | .     | =     | =     | .
 cancel                | .     | .     | .     | .
 acknowledge           | .     | .     | .     | for 2
 import response       | .     | .     | .     | .

@@ -23,8 +23,9 @@ type Model struct {
 	damaged  map[idempotency.OperationID]bool
 	evidence map[idempotency.OperationID][]idempotency.Evidence
 	epochs   map[[16]byte]int64
-	leases   map[idempotency.Owner]time.Time // until when
-	known    []idempotency.InstanceRecord    // every lease that there was, the latest first
+	leases   map[idempotency.Owner]time.Time       // until when
+	probes   map[idempotency.OperationID]time.Time // when due, if taken or put off since the last move
+	known    []idempotency.InstanceRecord          // every lease that there was, the latest first
 }
 
 var _ Store = (*Model)(nil)
@@ -39,6 +40,7 @@ func NewModel(clock func() time.Time, lease time.Duration, lockLease bool) *Mode
 		evidence: map[idempotency.OperationID][]idempotency.Evidence{},
 		epochs:   map[[16]byte]int64{},
 		leases:   map[idempotency.Owner]time.Time{},
+		probes:   map[idempotency.OperationID]time.Time{},
 	}
 }
 
@@ -72,6 +74,7 @@ func (m *Model) move(t idempotency.Transition, now time.Time) {
 	after, changed, evidence := idempotency.Next(stored, t, m.env(stored, now))
 	if changed {
 		m.records[id] = after
+		delete(m.probes, id)
 	}
 	if evidence != nil && !slices.ContainsFunc(m.evidence[id], func(e idempotency.Evidence) bool {
 		return e.Attempt == evidence.Attempt && e.Kind == evidence.Kind
@@ -222,4 +225,42 @@ func (m *Model) InDoubt(context.Context) (int64, error) {
 		}
 	}
 	return n, nil
+}
+
+// TakeProbes implements [idempotency.ProbeStore].
+func (m *Model) TakeProbes(_ context.Context, routes []string, limit int, hold time.Duration) (due []idempotency.OperationID, _ error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clock()
+	for _, route := range routes {
+		var of []idempotency.OperationID
+		for id, r := range m.records {
+			if r.State == idempotency.Unknown && r.Route == route && !m.probeDue(id).After(now) {
+				of = append(of, id)
+			}
+		}
+		slices.SortFunc(of, func(a, b idempotency.OperationID) int { return m.probeDue(a).Compare(m.probeDue(b)) })
+		due = append(due, of[:min(limit, len(of))]...)
+	}
+	for _, id := range due {
+		m.probes[id] = now.Add(hold)
+	}
+	return due, nil
+}
+
+func (m *Model) probeDue(id idempotency.OperationID) time.Time {
+	if at, ok := m.probes[id]; ok {
+		return at
+	}
+	return m.records[id].Settled
+}
+
+// PutOffProbe implements [idempotency.ProbeStore].
+func (m *Model) PutOffProbe(_ context.Context, a idempotency.Attempt, d time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.records[a.Operation]; r.State == idempotency.Unknown && r.Attempt.ID == a.ID {
+		m.probes[a.Operation] = m.clock().Add(d)
+	}
+	return nil
 }

@@ -104,6 +104,7 @@ var lines = map[string]func(w *world, s subject) idempotency.Transition{
 	"resolve wrong attempt": func(_ *world, s subject) idempotency.Transition {
 		return resolve(s.id(), s.attempt.N+1, idempotency.VerdictExecuted)
 	},
+	"note":        func(_ *world, s subject) idempotency.Transition { return note(s.id(), s.attempt.N) },
 	"cancel":      func(_ *world, s subject) idempotency.Transition { return cancel(s.operation) },
 	"acknowledge": func(_ *world, s subject) idempotency.Transition { return idempotency.Acknowledge{Operation: s.id()} },
 	"import response": func(w *world, s subject) idempotency.Transition {

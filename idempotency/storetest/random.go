@@ -125,7 +125,7 @@ func (m *machine) transition(t *rapid.T, o idempotency.Operation) (forStore, for
 	kind := rapid.SampledFrom([]string{
 		"claim", "claim", "claim", "resend", "resend", "other", "again",
 		"complete", "complete", "bodiless", "release", "release", "doubt", "doubt",
-		"executed", "response", "not executed", "cancel", "acknowledge", "import", "import claim",
+		"executed", "response", "not executed", "note", "cancel", "acknowledge", "import", "import claim",
 	}).Draw(t, "transition")
 	switch kind {
 	case "claim", "resend", "other", "again", "import", "import claim":
@@ -168,6 +168,8 @@ func (m *machine) transition(t *rapid.T, o idempotency.Operation) (forStore, for
 			r.Verdict = idempotency.VerdictNotExecuted
 		}
 		forStore = r
+	case "note":
+		forStore = note(o.ID(), m.attempt(t, o).N)
 	case "cancel":
 		forStore = cancel(o)
 	case "acknowledge":

@@ -130,6 +130,20 @@ func testEvidence(w *world) {
 				{Attempt: b.ID, N: 2, Kind: idempotency.EvidenceResolution, By: "operator:alice", Text: "looked it up"},
 			}
 		},
+		"absence": func(w *world, o idempotency.Operation) []idempotency.Evidence {
+			a := w.granted(w.claim(o))
+			if r := w.one(note(o.ID(), 1)); r.Applied {
+				w.Error("noted that a running attempt was not found")
+			}
+			w.must(doubt(a))
+			w.must(note(o.ID(), 1))
+			again := note(o.ID(), 1)
+			again.Text = "answered 404 later"
+			if r := w.must(again); r.Revision != 2 || r.State != idempotency.Unknown {
+				w.Errorf("a note moved the record: %v, revision %d", r.State, r.Revision)
+			}
+			return []idempotency.Evidence{{Attempt: a.ID, N: 1, Kind: idempotency.EvidenceAbsence, By: "probe", Text: "answered 404"}}
+		},
 		"import": func(w *world, o idempotency.Operation) []idempotency.Evidence {
 			i := imported(w.claim(o), response())
 			w.must(i)

@@ -190,6 +190,10 @@ func resolve(id idempotency.OperationID, n int, v idempotency.Verdict) idempoten
 	return idempotency.Resolve{Operation: id, N: n, Verdict: v, By: "operator:alice", Evidence: "looked it up", Retention: Keep}
 }
 
+func note(id idempotency.OperationID, n int) idempotency.Note {
+	return idempotency.Note{Operation: id, N: n, By: "probe", Text: "answered 404"}
+}
+
 func cancel(o idempotency.Operation) idempotency.Cancel {
 	return idempotency.Cancel{Operation: o, Retention: Keep}
 }

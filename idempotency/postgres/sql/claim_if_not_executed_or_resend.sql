@@ -21,6 +21,7 @@ SET state = 1,
     deadline = now() + m.budget * interval '1 microsecond',
     settled_at = NULL,
     unknown_since = NULL,
+    probe_due = NULL,
     expires = GREATEST(r.expires, GREATEST(now(), m.key_date) + m.keep_key * interval '1 microsecond')
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::smallint[], $6::bytea[],
         $7::text[], $8::text[], $9::bigint[], $10::boolean[], $11::timestamptz[], $12::bigint[], $13::bytea[], $15::text[])

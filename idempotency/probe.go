@@ -1,0 +1,30 @@
+package idempotency
+
+import (
+	"context"
+	"time"
+)
+
+// ProbeStore says which records in doubt a backend should be asked about, so that any gateway that has
+// their route can ask, also after a restart, and about records that a sweep doubted. What is due lives
+// in the store: of several gateways one asks at a time. Settled records cost it nothing.
+type ProbeStore interface {
+	// TakeProbes returns at most limit records of each of the routes: those that are stored as unknown
+	// and due for a probe, the longest due first. Each is then not due again before hold has passed,
+	// for whichever gateway. A record is due from its doubt on, until it is taken or put off.
+	TakeProbes(ctx context.Context, routes []string, limit int, hold time.Duration) ([]OperationID, error)
+	// PutOffProbe makes the record due after d instead, if it is still stored as unknown with that
+	// attempt. An attempt that follows is due from its own doubt on.
+	PutOffProbe(ctx context.Context, a Attempt, d time.Duration) error
+}
+
+// Resolve settles a record in doubt from outside, durably; see [Resolve]. The result is Applied if the
+// record is what t says, and t (or its like) made it so. The errors are those of [Committer.Submit].
+func (e *Engine) Resolve(t Resolve) (Result, error) {
+	return e.committer.Submit(t, nil)
+}
+
+// Note keeps something beside a record in doubt; see [Note].
+func (e *Engine) Note(t Note) (Result, error) {
+	return e.committer.Submit(t, nil)
+}
