@@ -163,15 +163,15 @@ func (e Envelope) check() error {
 	case e.State == EnvelopeAbsent && e.Response != nil:
 		return errors.New("envelope: an absent operation has no response")
 	case e.Response != nil:
-		if err := e.Response.check(); err != nil {
+		if err := e.Response.Check(); err != nil {
 			return fmt.Errorf("envelope: response: %w", err)
 		}
 	}
 	return nil
 }
 
-// check refuses what is not a whole final response (RFC 9110, sections 15 and 5).
-func (r *Response) check() error {
+// Check refuses what is not a whole final response that an envelope can carry (RFC 9110, sections 15 and 5).
+func (r *Response) Check() error {
 	switch {
 	case !r.Replayable || r.Length != int64(len(r.Body)):
 		return errors.New("the body is not there")

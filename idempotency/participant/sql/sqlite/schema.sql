@@ -1,0 +1,22 @@
+-- What a backend knows of the operations that reached it. Both tables belong to the database of the
+-- effects: a row here and an effect there are committed together, or neither is.
+CREATE TABLE IF NOT EXISTS onceway_operations (
+    operation  TEXT PRIMARY KEY,                 -- Onceway-Operation, lower case
+    executed   INTEGER,                          -- the attempt whose effect is committed; NULL: none is
+    fenced     INTEGER NOT NULL DEFAULT 0,       -- attempts up to this one are refused; 2147483647: all
+    changed_at INTEGER NOT NULL DEFAULT (strftime('%s', 'now')), -- seconds since 1970
+    CONSTRAINT what_is_fenced_is_not_executed CHECK (fenced >= 0 AND executed > fenced)
+);
+
+-- Answers are apart because they are kept for a shorter time.
+CREATE TABLE IF NOT EXISTS onceway_responses (
+    operation   TEXT PRIMARY KEY,
+    status      INTEGER NOT NULL CHECK (status BETWEEN 200 AND 599),
+    headers     TEXT NOT NULL,                   -- {"Content-Type": ["application/json"]}
+    body        BLOB NOT NULL,
+    recorded_at INTEGER NOT NULL DEFAULT (strftime('%s', 'now'))
+);
+
+-- For Purge.
+CREATE INDEX IF NOT EXISTS onceway_operations_changed_at ON onceway_operations (changed_at);
+CREATE INDEX IF NOT EXISTS onceway_responses_recorded_at ON onceway_responses (recorded_at);
