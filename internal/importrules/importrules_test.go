@@ -118,6 +118,8 @@ func TestViolationsAreFound(t *testing.T) {
 		{"idempotency/sqlite", []string{"github.com/labstack/echo/v4"}, nil, "idempotency/sqlite knows github.com/labstack/echo/v4"},
 		{"idempotency/sqlite", []string{"net/http"}, nil, ""},
 		{"idempotency/sqlite", []string{"net/http"}, []string{"net/http"}, "idempotency/sqlite knows net/http"},
+		{"idempotency/participant", []string{Module + "/idempotency", "net/http", "database/sql", "github.com/jackc/pgx/v5"}, nil, ""},
+		{"idempotency/participant", []string{"modernc.org/sqlite"}, nil, "idempotency/participant knows modernc.org/sqlite"},
 		{"gateway/admin", []string{Module + "/idempotency", Module + "/gateway/problem", "net/http", "github.com/labstack/echo/v4"}, nil, ""},
 		{"gateway/admin", []string{Module + "/idempotency/postgres"}, nil, "gateway/admin knows the room of idempotency/postgres"},
 		{"gateway/admin", []string{Module + "/migrations"}, nil, "gateway/admin knows the room of migrations"},

@@ -46,7 +46,7 @@ var rules = []rule{
 	{room: "idempotency/sqlite", rooms: []string{"idempotency"}, never: []string{echo, pgx}},
 	{room: "idempotency/spool", rooms: []string{"idempotency"}, never: []string{echo, pgx, "net/http", "database/sql"}},
 	{room: "idempotency/storetest", rooms: []string{"idempotency"}, never: []string{echo}},
-	{room: "idempotency/participant", rooms: []string{"idempotency"}, never: []string{echo}},
+	{room: "idempotency/participant", rooms: []string{"idempotency"}, never: []string{echo, otel, "modernc.org/..."}},
 	{room: "gateway", rooms: []string{"gateway", "idempotency", "openapi"}, never: []string{sdk, pgx, "modernc.org/sqlite/...", "database/sql"}},
 	{room: "migrations", rooms: []string{"idempotency"}, never: []string{echo}},
 	{room: "openapi", rooms: []string{"idempotency"}},

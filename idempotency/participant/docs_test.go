@@ -1,0 +1,56 @@
+package participant
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// The recipe for other languages is what this package runs and tests, to the letter, and its examples
+// are what a gateway accepts.
+func TestDocumentedRecipe(t *testing.T) {
+	page, err := os.ReadFile("../../docs/backends.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, block := range regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		documented[words(block[1])] = true
+	}
+	s := Postgres.statements()
+	for name, statement := range map[string]string{
+		"schema": PostgresSchema, "claim": s.claim, "record": s.record, "find": s.find, "fence": s.fence,
+	} {
+		if !documented[words(statement)] {
+			t.Errorf("docs/backends.md does not have this %s:\n%s", name, statement)
+		}
+		delete(documented, words(statement))
+	}
+	for other := range documented {
+		t.Errorf("docs/backends.md has SQL that nobody runs:\n%s", other)
+	}
+	states := map[idempotency.EnvelopeState]bool{}
+	for _, block := range regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		e, err := idempotency.DecodeEnvelope([]byte(block[1]))
+		if err != nil {
+			t.Errorf("%v:\n%s", err, block[1])
+		}
+		states[e.State] = true
+	}
+	if len(states) != 2 {
+		t.Errorf("the page shows envelopes %v", states)
+	}
+}
+
+// words is SQL without comments and layout.
+func words(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "--")
+		b.WriteString(" " + line)
+	}
+	return strings.TrimSuffix(strings.Join(strings.Fields(b.String()), " "), ";")
+}
