@@ -1,7 +1,9 @@
 package idempotency
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"time"
 )
 
@@ -75,6 +77,7 @@ func (e *Engine) dueAbandoned(now time.Time) []*abandonedClaim {
 			due = append(due, c)
 		}
 	}
+	slices.SortFunc(due, func(a, b *abandonedClaim) int { return bytes.Compare(a.attempt.Operation[:], b.attempt.Operation[:]) })
 	return due
 }
 

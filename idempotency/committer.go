@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -55,6 +54,8 @@ type CommitterOptions struct {
 	Timeout time.Duration
 	// Observer may be nil.
 	Observer Observer
+	// Pacer may be nil. Default: chance.
+	Pacer Pacer
 }
 
 // Committer is the group commit between an engine and its store. Callers submit single transitions;
@@ -91,6 +92,9 @@ func NewCommitter(store Store, o CommitterOptions) *Committer {
 	if o.Observer == nil {
 		o.Observer = noObserver{}
 	}
+	if o.Pacer == nil {
+		o.Pacer = chance{}
+	}
 	c := &Committer{store: store, o: o}
 	c.stopped, c.stop = context.WithCancel(context.Background())
 	c.last, c.cut = context.WithCancel(context.Background())
@@ -105,6 +109,7 @@ func NewCommitter(store Store, o CommitterOptions) *Committer {
 }
 
 func (c *Committer) start(l *lane) {
+	l.yield = c.o.Pacer.Yield
 	for range c.o.Flushers {
 		c.flushers.Go(func() { c.run(l) })
 	}
@@ -194,7 +199,7 @@ func (c *Committer) flush(l *lane, batch []*item) {
 	slices.SortFunc(batch, func(a, b *item) int { return bytes.Compare(a.op[:], b.op[:]) })
 	var err error
 	for try := range triesTogether {
-		if try > 0 && !c.pause(try-1) {
+		if try > 0 && !c.pause(batch[0].op, try-1) {
 			break
 		}
 		if batch, err = c.attempt(l, batch); len(batch) == 0 {
@@ -232,7 +237,7 @@ func (c *Committer) flush(l *lane, batch []*item) {
 func (c *Committer) insist(l *lane, it *item) {
 	rest := []*item{it}
 	for try := 0; len(rest) > 0; try++ {
-		if !c.pause(try) {
+		if !c.pause(it.op, try) {
 			it.giveUp()
 			l.settle(rest)
 			return
@@ -327,9 +332,9 @@ func check(batch []*item, results []Result) error {
 
 // pause waits before a batch is tried again: 25 ms, doubled up to 1 s, with full jitter above half so
 // that gateways do not come back in step. It returns false when the committer stops.
-func (c *Committer) pause(try int) bool {
+func (c *Committer) pause(about OperationID, try int) bool {
 	d := min(25*time.Millisecond<<min(try, 6), time.Second)
-	timer := time.NewTimer(d/2 + rand.N(d/2))
+	timer := time.NewTimer(d/2 + c.o.Pacer.Spread(about, d/2))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

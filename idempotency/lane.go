@@ -1,7 +1,6 @@
 package idempotency
 
 import (
-	"runtime"
 	"sync"
 	"time"
 )
@@ -11,6 +10,7 @@ import (
 type lane struct {
 	name   string
 	most   int           // items in one batch
+	yield  func()        // lets others run
 	slow   chan struct{} // a slot for each item that may be tried by itself at a time
 	mu     sync.Mutex
 	more   sync.Cond
@@ -107,7 +107,7 @@ func (l *lane) take(batch []*item) []*item {
 		}
 		// Whoever is about to submit comes first: it costs a lone request nothing, and batches a third.
 		l.mu.Unlock()
-		runtime.Gosched()
+		l.yield()
 		l.mu.Lock()
 		if l.worthwhile() {
 			break

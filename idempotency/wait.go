@@ -2,7 +2,6 @@ package idempotency
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 )
 
@@ -73,7 +72,7 @@ func (e *Engine) Await(ctx context.Context, id OperationID, wait time.Duration, 
 		if f := e.flights.find(id); f != nil && !f.over() {
 			done = f.done
 		}
-		timer := time.NewTimer(min(left, poll/2+rand.N(poll)))
+		timer := time.NewTimer(min(left, poll/2+e.committer.o.Pacer.Spread(id, poll)))
 		select {
 		case <-done:
 		case <-timer.C:
