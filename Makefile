@@ -52,6 +52,12 @@ fuzz-short: ## each fuzz test for FUZZTIME
 		done; \
 	done
 
+SEEDS := 10000
+FROM := 1
+.PHONY: simulate
+simulate: ## run SEEDS simulated worlds from seed FROM on; one that fails prints how to see it again
+	go test ./internal/simulator -run '^TestSimulate$$' -v -timeout 60m -seeds $(SEEDS) -from $(FROM)
+
 .PHONY: bench
 bench: ## compare with peers; see bench/README.md
 	go run ./bench
