@@ -18,7 +18,7 @@ type abandonedClaim struct {
 }
 
 // abandonedFor is how long a claim that was given up is watched for. Statements do not linger longer
-// in any network or server that still executes them. It is looked for at the first renewal, and then
+// in any network or server that still executes them. It is looked for in the next round, and then
 // ever less often, so that many of them, as after an outage, are no load.
 const (
 	abandonedFor      = time.Hour
@@ -41,7 +41,7 @@ func (e *Engine) lateClaim(a Attempt, keep Retention, late Result, err error) {
 }
 
 // ReleaseAbandoned looks for claims that were given up and turned up all the same, and has them
-// released: this process knows that it sent nothing. It is called with every renewal of the lease.
+// released: this process knows that it sent nothing. It is called in every round of the lease.
 // It waits for no release; one that fails is made again when the claim is looked for the next time.
 func (e *Engine) ReleaseAbandoned(ctx context.Context) {
 	const batch = 500

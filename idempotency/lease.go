@@ -24,28 +24,30 @@ type Lease struct {
 	renewed time.Duration // the local clock when the last successful renewal was begun
 	held    bool
 
-	stop context.CancelFunc
-	done chan struct{}
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
+
+// sweepEvery bounds how long what a lapsed lease left executing is not yet written down as in doubt.
+// Readers do not wait for it: they derive it.
+const sweepEvery = time.Second
 
 // NewLease returns a lease that is not yet held.
 func NewLease(store LeaseStore, instance Instance, length time.Duration, clock Clock) *Lease {
 	return &Lease{store: store, instance: instance, length: length, clock: clock}
 }
 
-// Start acquires the lease and keeps it until Stop. The error is the store's; then nothing runs.
-// After each renewal it sweeps; then, and also after one that failed, it calls tick, which may be nil
-// and has to end with its context. Start is called once.
-func (l *Lease) Start(ctx context.Context, tick func(context.Context)) error {
+// Start acquires the lease and keeps it until Stop. The error is the store's; then nothing runs. Every
+// second it sweeps, while the lease is vouched for, and in any case calls round, which may be nil and
+// has to end with its context. Start is called once.
+func (l *Lease) Start(ctx context.Context, round func(context.Context)) error {
 	if err := l.acquire(ctx); err != nil {
 		return err
 	}
 	run, stop := context.WithCancel(context.Background())
-	l.stop, l.done = stop, make(chan struct{})
-	go func() {
-		defer close(l.done)
-		l.keep(run, tick)
-	}()
+	l.stop = stop
+	l.running.Go(func() { l.keep(run) })
+	l.running.Go(func() { l.rounds(run, round) })
 	return nil
 }
 
@@ -56,7 +58,7 @@ func (l *Lease) Stop(ctx context.Context) error {
 		return nil
 	}
 	l.stop()
-	<-l.done
+	l.running.Wait()
 	l.mu.Lock()
 	owner, held := l.owner, l.held
 	l.held = false
@@ -81,9 +83,8 @@ func (l *Lease) Holds(o Owner) bool {
 	return ok && now == o
 }
 
-// keep renews every third of the lease, sooner after a failure, and gives each round at most a third:
-// a slow sweep or tick must not cost the lease.
-func (l *Lease) keep(ctx context.Context, tick func(context.Context)) {
+// keep renews every third of the lease, sooner after a failure, and gives each try at most a third.
+func (l *Lease) keep(ctx context.Context) {
 	timer := time.NewTimer(l.length / 3)
 	defer timer.Stop()
 	for {
@@ -93,18 +94,37 @@ func (l *Lease) keep(ctx context.Context, tick func(context.Context)) {
 		case <-timer.C:
 		}
 		timer.Reset(l.length / 3)
-		try, cancel := context.WithTimeout(ctx, l.length/3)
-		if err := l.renew(try); err == nil {
-			// Best effort: what a sweep misses, readers derive, and the next sweep finds.
-			_, _ = l.store.Sweep(try)
-		} else {
+		if l.bounded(ctx, l.renew) != nil {
 			timer.Reset(l.length / 12)
 		}
-		if tick != nil {
-			tick(try)
-		}
-		cancel()
 	}
+}
+
+// rounds run beside the renewals: a slow sweep, or a slow round, must not cost the lease.
+func (l *Lease) rounds(ctx context.Context, round func(context.Context)) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if _, ok := l.Owner(); ok {
+			// Best effort: what a sweep misses, readers derive, and the next sweep finds.
+			_ = l.bounded(ctx, func(ctx context.Context) error { _, err := l.store.Sweep(ctx); return err })
+		}
+		if round != nil {
+			_ = l.bounded(ctx, func(ctx context.Context) error { round(ctx); return nil })
+		}
+		timer.Reset(min(sweepEvery, l.length/3))
+	}
+}
+
+func (l *Lease) bounded(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, l.length/3)
+	defer cancel()
+	return f(ctx)
 }
 
 func (l *Lease) renew(ctx context.Context) error {

@@ -189,3 +189,23 @@ func TestSlowTickDoesNotCostTheLease(t *testing.T) {
 		}
 	})
 }
+
+// What a dead gateway left is written down as in doubt within a lease and a second, and a sweep that
+// hangs does not cost the sweeper's own lease.
+func TestOrphansAreSweptWithinASecondOfTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		dead := start(t, m, idempotency.CommitterOptions{})
+		dead.begin(t, request("order"), idempotency.Granted)
+		dead.store.set(func(s *faulty) { s.renew = func() error { return errBroken } })
+		dead.begin(t, request("other"), idempotency.Granted)
+		time.Sleep(leaseLength / 2) // the living one's renewals have another phase
+		living := start(t, m, idempotency.CommitterOptions{})
+		time.Sleep(leaseLength/2 + time.Second)
+		synctest.Wait()
+		if n, err := m.InDoubt(t.Context()); n != 2 || err != nil {
+			t.Errorf("%d are written as in doubt, error %v", n, err)
+		}
+		living.owner(t, true)
+	})
+}

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // end before all its goroutines have.
 const (
 	leaseLength  = 9 * time.Second
-	storeTimeout = 2 * time.Second
+	storeTimeout = 2300 * time.Millisecond // no multiple of the pause between two rounds of the lease
 )
 
 var retain = idempotency.Retention{Response: time.Hour, Key: 24 * time.Hour}

@@ -77,7 +77,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	s.engine = idempotency.NewEngine(s.store, s.committer, s.lease, newRecordCache())
 	starting, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := s.lease.Start(starting, s.engine.ReleaseAbandoned); err != nil {
+	if err := s.lease.Start(starting, s.rounds()); err != nil {
 		return nil, storeFailure(err)
 	}
 	s.janitor = startJanitor(s.store, s.log)

@@ -22,6 +22,7 @@ type recordStore interface {
 	idempotency.LeaseStore
 	idempotency.RetentionStore
 	idempotency.CensusStore
+	idempotency.OwnStore
 	Close() error
 }
 
@@ -72,7 +73,7 @@ const clockGrace = 24 * time.Hour
 
 func openPostgres(ctx context.Context, c *config.Config) (recordStore, error) {
 	store, err := postgres.Open(ctx, c.Store, postgres.Options{
-		StoreTimeout: c.StoreTimeout, Lease: c.Lease, Retention: c.Retention, Grace: clockGrace,
+		StoreTimeout: c.StoreTimeout, Lease: c.Lease, Retention: c.Retention, Grace: clockGrace, WalkEvery: c.Lease / 3,
 		Tracer: otelpgx.NewTracer(otelpgx.WithDisableSQLStatementInAttributes(), otelpgx.WithDisableConnectionDetailsInAttributes()),
 	})
 	if err != nil {

@@ -5,17 +5,20 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceway/onceway/idempotency"
 )
 
 var (
+	leaseSettings    = statement("lease_settings")
 	acquireLease     = statement("lease_acquire")
 	endFormerLeases  = statement("lease_end_former")
 	renewIfUnlapsed  = statement("lease_renew_if_unlapsed")
 	giveBackLease    = statement("lease_give_back")
 	noteLapsedClaims = statement("lease_note_lapsed_claims")
+	executingOf      = statement("lease_executing")
 )
 
 // Acquire implements [idempotency.LeaseStore]. It also ends the leases that the instance had.
@@ -25,10 +28,11 @@ func (s *Store) Acquire(ctx context.Context, i idempotency.Instance, lease time.
 	least := s.epochs[i.ID] + 1
 	s.mu.Unlock()
 	var b pgx.Batch
+	b.Queue(leaseSettings)
 	b.Queue(endFormerLeases, uuid(i.ID))
 	b.Queue(acquireLease, uuid(i.ID), least, micros(lease), micros(i.Longest), i.Host, i.Version, i.Spool).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&o.Epoch) })
-	if err := s.send(ctx, s.outcomes, &b); err != nil {
+	if err := s.send(ctx, s.leases, &b); err != nil {
 		return idempotency.Owner{}, err
 	}
 	s.mu.Lock()
@@ -42,8 +46,9 @@ func (s *Store) Acquire(ctx context.Context, i idempotency.Instance, lease time.
 func (s *Store) Renew(ctx context.Context, o idempotency.Owner, lease time.Duration) error {
 	var renewed int64
 	var b pgx.Batch
+	b.Queue(leaseSettings)
 	b.Queue(renewIfUnlapsed, uuid(o.Instance), o.Epoch, micros(lease)).Exec(countInto(&renewed))
-	if err := s.send(ctx, s.outcomes, &b); err != nil {
+	if err := s.send(ctx, s.leases, &b); err != nil {
 		return err
 	}
 	if renewed == 0 {
@@ -55,8 +60,29 @@ func (s *Store) Renew(ctx context.Context, o idempotency.Owner, lease time.Durat
 // GiveBack implements [idempotency.LeaseStore].
 func (s *Store) GiveBack(ctx context.Context, o idempotency.Owner) error {
 	var b pgx.Batch
+	b.Queue(leaseSettings)
 	b.Queue(giveBackLease, uuid(o.Instance), o.Epoch)
-	return s.send(ctx, s.outcomes, &b)
+	return s.send(ctx, s.leases, &b)
+}
+
+// Executing implements [idempotency.OwnStore].
+func (s *Store) Executing(ctx context.Context, o idempotency.Owner, age time.Duration, limit int) ([]idempotency.Attempt, error) {
+	var found []idempotency.Attempt
+	err := s.transact(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, executingOf, uuid(o.Instance), o.Epoch, micros(age), micros(s.lease), limit)
+		if err != nil {
+			return err
+		}
+		found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (idempotency.Attempt, error) {
+			a := idempotency.Attempt{Owner: o}
+			var id, attempt pgtype.UUID
+			err := row.Scan(&id, &attempt, &a.N)
+			a.Operation, a.ID = id.Bytes, attempt.Bytes
+			return a, err
+		})
+		return err
+	})
+	return found, err
 }
 
 // noteLateClaims tells the sweep of owners whose claims came after their lease: it may be done with

@@ -43,6 +43,9 @@ type Options struct {
 	// does so by another clock: a record must not be gone before every gateway calls its key too old.
 	// Default 0.
 	Grace time.Duration
+	// WalkEvery is how much time Sweep lets pass between two walks for overdue records, which may read
+	// many rows; owners whose leases lapsed it looks for each time. Default 0: each time.
+	WalkEvery time.Duration
 	// Tracer sees every query. It must not keep arguments, which contain keys and bodies. May be nil.
 	Tracer pgx.QueryTracer
 }
@@ -50,11 +53,13 @@ type Options struct {
 // Store is a PostgreSQL store. It is safe for concurrent use.
 type Store struct {
 	claims   *pgxpool.Pool // claims and reads
-	outcomes *pgxpool.Pool // outcomes and leases: they never wait for a connection behind claims
+	outcomes *pgxpool.Pool // outcomes: they never wait for a connection behind claims
+	leases   *pgxpool.Pool // one connection: a renewal waits for nobody
 	timeout  time.Duration
 	lease    time.Duration
 	keep     idempotency.Retention
 	grace    time.Duration
+	walks    pace // of the walk for overdue records
 
 	mu     sync.Mutex
 	epochs map[[16]byte]int64 // the greatest that each instance of this process had; rows are purged
@@ -68,14 +73,15 @@ var (
 	_ idempotency.ProbeStore     = (*Store)(nil)
 	_ idempotency.SpoolStore     = (*Store)(nil)
 	_ idempotency.InstanceStore  = (*Store)(nil)
+	_ idempotency.OwnStore       = (*Store)(nil)
 )
 
 // defaultConns is used when the DSN has no pool_max_conns.
 const defaultConns = 16
 
 // Open connects to the server of a DSN (a URL or key=value pairs). pool_max_conns in it bounds all
-// connections together, of which a quarter, at least two, is reserved for outcomes and leases. The
-// schema is not checked here.
+// connections together, at least five, of which a quarter, at least two, is reserved for outcomes, and one
+// for the lease. The schema is not checked here.
 func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if o.StoreTimeout <= 0 {
 		o.StoreTimeout = 5 * time.Second
@@ -93,27 +99,35 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{timeout: o.StoreTimeout, lease: o.Lease, keep: o.Retention, grace: o.Grace, epochs: map[[16]byte]int64{}}
-	reserved := max(2, config.MaxConns/4)
-	config.MaxConns = max(2, config.MaxConns-reserved)
-	if s.claims, err = open(ctx, config, s.timeout); err != nil {
-		return nil, err
-	}
-	config = config.Copy()
-	config.MaxConns = reserved
-	config.MinConns = min(config.MinConns, reserved)
-	config.MinIdleConns = min(config.MinIdleConns, reserved)
-	if s.outcomes, err = open(ctx, config, s.timeout); err != nil {
-		s.claims.Close()
-		return nil, err
+	s := &Store{timeout: o.StoreTimeout, lease: o.Lease, keep: o.Retention, grace: o.Grace, walks: pace{every: o.WalkEvery}, epochs: map[[16]byte]int64{}}
+	outcomes := max(2, config.MaxConns/4)
+	for _, p := range []struct {
+		pool  **pgxpool.Pool
+		conns int32
+	}{
+		{&s.claims, max(2, config.MaxConns-outcomes-1)},
+		{&s.outcomes, outcomes},
+		{&s.leases, 1},
+	} {
+		c := config.Copy()
+		c.MaxConns = p.conns
+		c.MinConns = min(c.MinConns, p.conns)
+		c.MinIdleConns = min(c.MinIdleConns, p.conns)
+		if *p.pool, err = open(ctx, c, s.timeout); err != nil {
+			s.Close()
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
 // Close waits for running calls and closes all connections.
 func (s *Store) Close() {
-	s.claims.Close()
-	s.outcomes.Close()
+	for _, pool := range []*pgxpool.Pool{s.claims, s.outcomes, s.leases} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
 }
 
 func parse(dsn string, o Options) (*pgxpool.Config, error) {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,8 +27,10 @@ const (
 )
 
 // Sweep implements [idempotency.LeaseStore]. It first doubts what owners left executing whose leases
-// lapsed, looking only at what they can have claimed; then it walks, once for all gateways together,
-// over everything older than a lease, and doubts what is overdue.
+// lapsed, looking only at what they can have claimed; then, when that is due, it walks, once for all
+// gateways together, over everything older than a lease, and doubts what is overdue.
+//
+// Its commits need not be durable: what is lost of them is still derived, and swept again.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	total := 0
 	for {
@@ -40,6 +43,9 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 			break
 		}
 	}
+	if !s.walks.due(time.Now()) {
+		return total, nil
+	}
 	for range walkWindows {
 		n, more, err := s.sweepOverdue(ctx)
 		total += n
@@ -48,6 +54,23 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 		}
 	}
 	return total, nil
+}
+
+// pace lets something happen at most once in a while.
+type pace struct {
+	every time.Duration
+	mu    sync.Mutex
+	last  time.Time
+}
+
+func (p *pace) due(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.last) < p.every {
+		return false
+	}
+	p.last = now
+	return true
 }
 
 // sweepOwner doubts some of one lapsed owner's records. The owner's row is locked meanwhile, so that

@@ -46,6 +46,22 @@ func (s *Store) GiveBack(_ context.Context, o idempotency.Owner) error {
 	return nil
 }
 
+// Executing implements [idempotency.OwnStore].
+func (s *Store) Executing(ctx context.Context, o idempotency.Owner, age time.Duration, limit int) (found []idempotency.Attempt, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.query("executing", func(v []driver.Value) error {
+			a := idempotency.Attempt{Owner: o}
+			d := decoder{values: v}
+			d.fixed(a.Operation[:])
+			d.fixed(a.ID[:])
+			a.N = int(d.integer())
+			found = append(found, a)
+			return d.err
+		}, o.Instance[:], o.Epoch, s.now().Add(-age).UnixMicro(), int64(limit))
+	})
+	return found, err
+}
+
 // portion is how many records one transaction of a background task touches, so that a batch of
 // requests never waits long behind it.
 const portion = 256

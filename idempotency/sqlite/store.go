@@ -40,6 +40,7 @@ var (
 	_ idempotency.ProbeStore     = (*Store)(nil)
 	_ idempotency.SpoolStore     = (*Store)(nil)
 	_ idempotency.InstanceStore  = (*Store)(nil)
+	_ idempotency.OwnStore       = (*Store)(nil)
 )
 
 // ErrClosed says that the store was closed before the call began.

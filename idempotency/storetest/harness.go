@@ -30,6 +30,7 @@ type Store interface {
 	idempotency.ProbeStore
 	idempotency.SpoolStore
 	idempotency.InstanceStore
+	idempotency.OwnStore
 }
 
 // Harness is a store, new and empty, and the levers that the suite needs on it. Whatever must be
@@ -75,6 +76,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"leases", testLeases},
 		{"probes", testProbes},
 		{"instances", testInstances},
+		{"own", testOwn},
 		{"expiry", testExpiry},
 		{"purge", testPurge},
 		{"random", testRandom},

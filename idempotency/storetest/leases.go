@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/onceway/onceway/idempotency"
 )
@@ -122,6 +124,33 @@ func testLeases(w *world) {
 		w.must(complete(a))
 		equal(w, "records in doubt after an answer", w.inDoubt(), before+1)
 	})
+}
+
+func testOwn(w *world) {
+	executing := func(o idempotency.Owner, age time.Duration, limit int) []idempotency.Attempt {
+		found, err := w.Store.Executing(background, o, age, limit)
+		if err != nil {
+			w.Fatal("executing:", err)
+		}
+		return found
+	}
+	former := w.owner
+	before := w.granted(w.claim(w.operation()))
+	w.acquire()
+	var own []idempotency.Attempt
+	for range 3 {
+		c := w.claim(w.operation())
+		c.Budget = time.Minute
+		own = append(own, w.granted(c))
+		w.passAlive(1)
+	}
+	settled := w.granted(w.claim(w.operation()))
+	w.must(complete(settled))
+	equal(w, "of the owner", fmt.Sprint(executing(w.owner, 0, 10)), fmt.Sprint(own))
+	equal(w, "the oldest", fmt.Sprint(executing(w.owner, 0, 1)), fmt.Sprint(own[:1]))
+	equal(w, "old ones", fmt.Sprint(executing(w.owner, 2*step-step/2, 10)), fmt.Sprint(own[:2]))
+	equal(w, "of a former epoch", fmt.Sprint(executing(former, 0, 10)), fmt.Sprint([]idempotency.Attempt{before}))
+	equal(w, "of nobody", len(executing(idempotency.Owner{Instance: [16]byte{9}, Epoch: 1}, 0, 10)), 0)
 }
 
 func (w *world) sweeps(want int) {

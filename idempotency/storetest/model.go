@@ -194,6 +194,25 @@ func (m *Model) Sweep(context.Context) (int, error) {
 	return n, nil
 }
 
+// Executing implements [idempotency.OwnStore].
+func (m *Model) Executing(_ context.Context, o idempotency.Owner, age time.Duration, limit int) ([]idempotency.Attempt, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.clock()
+	var found []idempotency.Record
+	for _, r := range m.records {
+		if r.State == idempotency.Executing && r.Attempt.Owner == o && !r.Claimed.After(now.Add(-age)) {
+			found = append(found, r)
+		}
+	}
+	slices.SortFunc(found, func(a, b idempotency.Record) int { return a.Claimed.Compare(b.Claimed) })
+	var attempts []idempotency.Attempt
+	for _, r := range found[:min(limit, len(found))] {
+		attempts = append(attempts, r.Attempt)
+	}
+	return attempts, nil
+}
+
 // Purge implements [idempotency.RetentionStore].
 func (m *Model) Purge(_ context.Context, limit int) (int, error) {
 	m.mu.Lock()

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// rounds returns what is done every second beside the renewals of the lease.
+func (s *server) rounds() func(context.Context) {
+	var reconciled time.Time
+	return func(ctx context.Context) {
+		s.engine.ReleaseAbandoned(ctx)
+		// It reads about every row of the last attempts' length, so it is done seldom; and not those of the
+		// last lease, which are rarely anything but running.
+		if time.Since(reconciled) < 3*s.config.Lease {
+			return
+		}
+		reconciled = time.Now()
+		if err := s.engine.ReconcileOwn(ctx, s.store, s.config.Lease); err != nil && ctx.Err() == nil {
+			s.log.Debug("reconcile own attempts", "error", err.Error())
+		}
+	}
+}
