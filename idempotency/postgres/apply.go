@@ -109,7 +109,7 @@ func (s *Store) applyUsual(ctx context.Context, b *batch) error {
 		q.Queue(settingsWithoutJoins)
 	} else {
 		q.Queue(settings)
-		q.Queue(lockRows, uuids(b.lock), uuids(b.always))
+		q.Queue(lockRows, uuids(b.ids), uuids(b.always))
 	}
 	b.queueUsualClaims(&q, s)
 	b.queueUsualCompletes(&q, s)
@@ -150,9 +150,16 @@ func (s *Store) applyRest(ctx context.Context, b *batch, ts []idempotency.Transi
 	if m.outcomesOnly() {
 		pool = s.outcomes
 	}
+	for _, c := range m.claims {
+		// Neither inserted nor somebody else's: an earlier try wrote it. Its commit may not have reached the
+		// standby, and a transaction that writes nothing would not wait for that. A row lock is a write.
+		if !c.Resend && b.records[b.place(c.Attempt.Operation)].ID == (idempotency.OperationID{}) {
+			m.always = append(m.always, c.Attempt.Operation)
+		}
+	}
 	var q pgx.Batch
 	q.Queue(settings)
-	q.Queue(lockRows, uuids(m.lock), uuids(m.always))
+	q.Queue(lockRows, uuids(m.ids), uuids(m.always))
 	m.queueClaims(&q, s.lease)
 	m.queueCompletes(&q, s.lease)
 	q.Queue(readRecords, uuids(m.ids)).Query(func(rows pgx.Rows) error { return b.take(rows, s, false) })

@@ -272,28 +272,95 @@ func (h *hole) pump(to, from net.Conn) {
 	}
 }
 
-// A commit that its standby did not confirm may be lost in a failover: the outcome is open.
-func TestAnUnreplicatedCommitIsNotDurable(t *testing.T) {
+// A commit that its standby did not confirm may be lost in a failover: the outcome is open, and stays so
+// when it is applied again and found to be there already. A standby that comes back confirms it.
+func TestStoreAnUnreplicatedCommitIsNotDurable(t *testing.T) {
 	cluster := pgtest.NewCluster(t, pgtest.Config{Settings: map[string]string{"fsync": "off"}})
 	dsn := cluster.NewDatabase(t)
 	migrate(t, dsn)
 	s, admin := openStore(t, dsn), openAdmin(t, withParameter(dsn, "synchronous_commit=local"))
 	owner := newOwner(t, s)
+	claimed := apply(t, s, newClaims(4, owner))
+	released := apply(t, s, newClaims(1, owner))
+	apply(t, s, []idempotency.Transition{idempotency.Release{Attempt: released[0].Record.Attempt, Cause: "test", Retention: storetest.Keep}})
+	waiting := func() int {
+		return queryOne[int](t, admin, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+	}
+	cancelled := idempotency.Operation{Caller: "caller", Key: "never-seen"}
+	lost := [2]idempotency.Claim{}
+	for i, c := range newClaims(2, owner) {
+		lost[i] = c.(idempotency.Claim)
+		lost[i].Attempt.N = 1
+	}
+	answer := idempotency.NewResponse(200, nil, []byte("x"))
+	moves := map[string][]idempotency.Transition{
+		"claim":              newClaims(1, owner),
+		"claim of a release": {idempotency.Claim{Attempt: idempotency.Attempt{Operation: released[0].Record.ID, ID: idempotency.NewAttemptID(), Owner: owner}, Operation: released[0].Record.Operation, Fingerprint: released[0].Record.Fingerprint, Budget: time.Minute, Retention: storetest.Keep}},
+		"complete":           completions(claimed[:1], []byte("x")),
+		"release":            {idempotency.Release{Attempt: claimed[1].Record.Attempt, Cause: "test", Retention: storetest.Keep}},
+		"doubt":              {idempotency.Doubt{Attempt: claimed[2].Record.Attempt, Cause: "test", Retention: storetest.Keep}},
+		"cancel":             {idempotency.Cancel{Operation: cancelled, Retention: storetest.Keep}},
+		"import of a claim":  {idempotency.Import{Claim: lost[0], Evidence: "test"}},
+		"import":             {idempotency.Import{Claim: lost[1], Response: answer, Evidence: "test"}},
+	}
 	execute(t, admin, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
 	execute(t, admin, "SELECT pg_reload_conf()")
-	done := make(chan error)
-	go func() {
-		_, err := s.Apply(context.Background(), newClaims(1, owner))
-		done <- err
-	}()
-	eventually(t, func() bool {
-		return queryOne[int](t, admin, "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") > 0
+	cancel := func() {
+		eventually(t, func() bool {
+			execute(t, admin, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+			return waiting() == 0
+		})
+	}
+	waiter, probes := openAdmin(t, dsn), make(chan struct{}, 1)
+	eventually(t, func() bool { // the setting has come through when a commit waits
+		select {
+		case probes <- struct{}{}:
+			go func() {
+				_, _ = waiter.Exec(context.Background(), "UPDATE walks SET claimed_at = claimed_at")
+				<-probes
+			}()
+		default:
+		}
+		return waiting() > 0
 	})
-	if err := <-done; !errors.Is(err, errUnreplicated) {
-		t.Errorf("error is %v", err)
+	cancel()
+	for name, ts := range moves {
+		for try := range 3 {
+			done := make(chan error, 1)
+			go func() {
+				_, err := s.Apply(context.Background(), ts)
+				done <- err
+			}()
+			var err error
+			eventually(t, func() bool {
+				select {
+				case err = <-done:
+					return true
+				default:
+					return waiting() > 0
+				}
+			})
+			if err != nil || waiting() == 0 {
+				t.Errorf("%s: try %d did not wait for the standby: error %v", name, try, err)
+				continue
+			}
+			cancel()
+			if err := <-done; !errors.Is(err, errUnreplicated) {
+				t.Errorf("%s: try %d: error is %v", name, try, err)
+			}
+		}
+	}
+	// A lease waits for no standby.
+	if err := s.Renew(context.Background(), owner, storetest.Lease); err != nil {
+		t.Errorf("renew: %v", err)
 	}
 	execute(t, admin, "ALTER SYSTEM RESET synchronous_standby_names")
 	execute(t, admin, "SELECT pg_reload_conf()")
+	for name, ts := range moves {
+		if results, err := s.Apply(context.Background(), ts); err != nil || !results[0].Applied {
+			t.Errorf("%s: once the standby is not asked for any more: %v, error %v", name, results, err)
+		}
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {

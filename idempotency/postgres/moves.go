@@ -23,8 +23,7 @@ type moves struct {
 
 	ids    []idempotency.OperationID                         // of all, in order
 	others []idempotency.OperationID                         // of those that are neither claims nor completes
-	lock   []idempotency.OperationID                         // of those that may change a row which exists
-	always []idempotency.OperationID                         // of these, those that may change it in whatever state
+	always []idempotency.OperationID                         // of those that lock the row in whatever state it is
 	hand   map[idempotency.OperationID]*idempotency.Response // answers that the batch brings along
 }
 
@@ -37,7 +36,7 @@ func sorted(ts []idempotency.Transition) (m moves, ok bool) {
 			return m, false
 		}
 		m.ids[i] = id
-		lock, always, usual := true, true, false
+		always, usual := true, false
 		switch t := t.(type) {
 		case idempotency.Claim:
 			m.claims = append(m.claims, t)
@@ -57,25 +56,19 @@ func sorted(ts []idempotency.Transition) (m moves, ok bool) {
 			}
 		case idempotency.Note:
 			m.notes = append(m.notes, t)
-			lock = false
 		case idempotency.Cancel:
 			m.cancels = append(m.cancels, t)
-			always = false
 		case idempotency.Acknowledge:
 			m.acknowledges = append(m.acknowledges, t.Operation)
 		case idempotency.Import:
 			m.imports = append(m.imports, t)
 			m.hold(id, t.Response)
-			lock = false
 		}
 		if !usual {
 			m.others = append(m.others, id)
 		}
-		if lock {
-			m.lock = append(m.lock, id)
-			if always {
-				m.always = append(m.always, id)
-			}
+		if always {
+			m.always = append(m.always, id)
 		}
 	}
 	return m, true
