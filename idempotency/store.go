@@ -75,4 +75,6 @@ type RetentionStore interface {
 type CensusStore interface {
 	// InDoubt returns the number of records that are stored as unknown.
 	InDoubt(ctx context.Context) (int64, error)
+	// Contradicted returns the number of records that an answer has proved wrong.
+	Contradicted(ctx context.Context) (int64, error)
 }

@@ -256,7 +256,18 @@ func (t Doubt) applied(after Record) bool {
 }
 
 func (t Resolve) applied(after Record) bool {
-	return after.Attempt.N == t.N && after.Resolution != nil && after.Resolution.By == t.By && after.Resolution.Evidence == t.Evidence
+	r := after.Resolution
+	if r == nil || after.Attempt.N != t.N || r.By != t.By || r.Evidence != t.Evidence {
+		return false
+	}
+	executed := after.State == Completed || after.State == Forgotten
+	if t.Verdict != VerdictExecuted || !executed || after.Damaged {
+		return (t.Verdict == VerdictExecuted) == executed
+	}
+	if t.Response == nil || after.Response == nil {
+		return t.Response == nil && after.Response == nil
+	}
+	return t.Response.Status == after.Response.Status && t.Response.Digest == after.Response.Digest
 }
 
 func (t Note) applied(after Record) bool {

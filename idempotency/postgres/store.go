@@ -74,6 +74,7 @@ var (
 	_ idempotency.SpoolStore     = (*Store)(nil)
 	_ idempotency.InstanceStore  = (*Store)(nil)
 	_ idempotency.OwnStore       = (*Store)(nil)
+	_ idempotency.SearchStore    = (*Store)(nil)
 )
 
 // defaultConns is used when the DSN has no pool_max_conns.

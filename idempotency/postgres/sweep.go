@@ -32,6 +32,10 @@ const (
 //
 // Its commits need not be durable: what is lost of them is still derived, and swept again.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
+	return s.sweep(ctx, s.walks.due(time.Now()))
+}
+
+func (s *Store) sweep(ctx context.Context, walk bool) (int, error) {
 	total := 0
 	for {
 		n, more, err := s.sweepOwner(ctx)
@@ -43,7 +47,7 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 			break
 		}
 	}
-	if !s.walks.due(time.Now()) {
+	if !walk {
 		return total, nil
 	}
 	for range walkWindows {

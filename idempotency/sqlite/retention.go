@@ -79,15 +79,3 @@ func (c *conn) purgeRecords(now time.Time, limit int) (int, error) {
 	}
 	return len(all), nil
 }
-
-// InDoubt implements [idempotency.CensusStore].
-func (s *Store) InDoubt(ctx context.Context) (count int64, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		return c.query("in_doubt", func(v []driver.Value) error {
-			d := decoder{values: v}
-			count = d.integer()
-			return d.err
-		})
-	})
-	return count, err
-}

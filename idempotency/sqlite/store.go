@@ -41,6 +41,7 @@ var (
 	_ idempotency.SpoolStore     = (*Store)(nil)
 	_ idempotency.InstanceStore  = (*Store)(nil)
 	_ idempotency.OwnStore       = (*Store)(nil)
+	_ idempotency.SearchStore    = (*Store)(nil)
 )
 
 // ErrClosed says that the store was closed before the call began.

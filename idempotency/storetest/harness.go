@@ -31,6 +31,7 @@ type Store interface {
 	idempotency.SpoolStore
 	idempotency.InstanceStore
 	idempotency.OwnStore
+	idempotency.SearchStore
 }
 
 // Harness is a store, new and empty, and the levers that the suite needs on it. Whatever must be
@@ -77,6 +78,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"probes", testProbes},
 		{"instances", testInstances},
 		{"own", testOwn},
+		{"search", testSearch},
 		{"expiry", testExpiry},
 		{"purge", testPurge},
 		{"random", testRandom},

@@ -235,15 +235,23 @@ func (m *Model) Purge(_ context.Context, limit int) (int, error) {
 
 // InDoubt implements [idempotency.CensusStore].
 func (m *Model) InDoubt(context.Context) (int64, error) {
+	return m.count(func(r idempotency.Record) bool { return r.State == idempotency.Unknown }), nil
+}
+
+// Contradicted implements [idempotency.CensusStore].
+func (m *Model) Contradicted(context.Context) (int64, error) {
+	return m.count(func(r idempotency.Record) bool { return r.Contradicted }), nil
+}
+
+func (m *Model) count(of func(idempotency.Record) bool) (n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var n int64
 	for _, r := range m.records {
-		if r.State == idempotency.Unknown {
+		if of(r) {
 			n++
 		}
 	}
-	return n, nil
+	return n
 }
 
 // TakeProbes implements [idempotency.ProbeStore].

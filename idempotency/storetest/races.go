@@ -124,6 +124,35 @@ func testRaces(w *world) {
 		}
 	})
 
+	w.in("operators who disagree", func(w *world) {
+		for range 10 {
+			o := w.operation()
+			w.must(doubt(w.granted(w.claim(o))))
+			verdicts := []idempotency.Resolve{
+				resolve(o.ID(), 1, idempotency.VerdictExecuted),
+				resolve(o.ID(), 1, idempotency.VerdictNotExecuted), // by the same one, in the same words
+				resolve(o.ID(), 1, idempotency.VerdictNotExecuted),
+				resolve(o.ID(), 1, idempotency.VerdictExecuted),
+			}
+			verdicts[2].By = "operator:bob"
+			verdicts[3].Response = response()
+			results := w.race(4, func(i int) idempotency.Transition { return verdicts[i] })
+			if applied(results) != 1 {
+				w.Fatalf("%d of four verdicts hold", applied(results))
+			}
+			r := w.find(o.ID())
+			for i, v := range verdicts {
+				executed := v.Verdict == idempotency.VerdictExecuted
+				if results[i].Applied && (r.Resolution.By != v.By || executed != r.State.Final() || (v.Response != nil) != (r.State == idempotency.Completed)) {
+					w.Errorf("verdict %d holds, and the record is %v by %s", i, r.State, r.Resolution.By)
+				}
+				if again := w.one(v); again.Applied != results[i].Applied {
+					w.Errorf("verdict %d, once more: holds %v, before %v", i, again.Applied, results[i].Applied)
+				}
+			}
+		}
+	})
+
 	w.in("two late answers", func(w *world) {
 		o := w.operation()
 		first := w.granted(w.resend(o))

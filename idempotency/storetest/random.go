@@ -30,6 +30,7 @@ func testRandom(w *world) {
 			"leap":    m.leap,
 			"sweep":   m.sweep,
 			"purge":   m.purge,
+			"search":  m.search,
 		})
 	})
 }
@@ -209,6 +210,13 @@ func (m *machine) compare(t *rapid.T) {
 		}
 		if err := sameEvidence(m.Evidence(m.T, ids[i]), a[i].Observed, m.model.Evidence(ids[i]), b[i].Observed); err != nil {
 			t.Fatal(err)
+		}
+		history, err := m.Store.History(background, ids[i])
+		if err != nil {
+			t.Fatal("history:", err)
+		}
+		if err := sameEvidence(history, a[i].Observed, m.model.Evidence(ids[i]), b[i].Observed); err != nil {
+			t.Fatal("history:", err)
 		}
 	}
 }
