@@ -82,7 +82,7 @@ func (s Spooled) lost() (Import, bool) {
 	r := s.Record
 	return Import{
 		Claim: Claim{
-			Attempt: r.Attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target,
+			Attempt: r.Attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target, Route: r.Route,
 			Budget: r.Deadline.Sub(r.Claimed), Resend: r.Resend, Retention: c.Retention, Trace: r.Trace,
 		},
 		Response: c.Response,

@@ -34,6 +34,7 @@ type head struct {
 	Fingerprint        []byte    `json:"fingerprint"`
 	Method             []byte    `json:"method"`
 	Target             []byte    `json:"target"`
+	Route              []byte    `json:"route"`
 	Revision           int64     `json:"revision"`
 	Resend             bool      `json:"resend"`
 	Doubted            bool      `json:"doubted"`
@@ -67,7 +68,7 @@ func encode(e idempotency.Spooled) ([]byte, error) {
 		Attempt: r.Attempt.ID[:], N: r.Attempt.N, Instance: r.Attempt.Owner.Instance[:], Epoch: r.Attempt.Owner.Epoch,
 		Caller: []byte(r.Operation.Caller), Key: []byte(r.Operation.Key),
 		FingerprintVersion: r.Fingerprint.Version, Fingerprint: r.Fingerprint.Sum[:],
-		Method: []byte(r.Method), Target: []byte(r.Target), Revision: r.Revision, Resend: r.Resend, Doubted: r.Doubted,
+		Method: []byte(r.Method), Target: []byte(r.Target), Route: []byte(r.Route), Revision: r.Revision, Resend: r.Resend, Doubted: r.Doubted,
 		Trace:     append(r.Trace.TraceID[:], r.Trace.SpanID[:]...),
 		FirstSeen: r.FirstSeen, Claimed: r.Claimed, Deadline: r.Deadline, Expires: r.Expires, Observed: r.Observed,
 	}
@@ -126,7 +127,7 @@ func decode(b []byte) (idempotency.Spooled, error) {
 func (h *head) spooled(content []byte) (idempotency.Spooled, error) {
 	r := idempotency.Record{
 		Operation: idempotency.Operation{Caller: idempotency.Caller(h.Caller), Key: idempotency.Key(h.Key)},
-		State:     idempotency.Executing, Revision: h.Revision, Method: string(h.Method), Target: string(h.Target),
+		State:     idempotency.Executing, Revision: h.Revision, Method: string(h.Method), Target: string(h.Target), Route: string(h.Route),
 		Resend: h.Resend, Doubted: h.Doubted,
 		FirstSeen: h.FirstSeen, Claimed: h.Claimed, Deadline: h.Deadline, Expires: h.Expires, Observed: h.Observed,
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,13 +23,24 @@ func entry(name string, outcome func(idempotency.Attempt) idempotency.Transition
 	op := idempotency.Operation{Caller: "caller \xff\x00", Key: idempotency.Key(name)}
 	now := time.Date(2026, 11, 21, 6, 30, 0, 123456000, time.UTC)
 	r := idempotency.Record{
-		ID: op.ID(), Operation: op, State: idempotency.Executing, Revision: 3, Method: "POST", Target: "/orders?a=\xff",
+		ID: op.ID(), Operation: op, State: idempotency.Executing, Revision: 3, Method: "POST", Target: "/orders?a=\xff", Route: "orders",
 		Fingerprint: idempotency.Fingerprint{Version: 1, Sum: [32]byte{7}}, Resend: true, Doubted: true,
 		Trace:     idempotency.Trace{TraceID: [16]byte{1, 2}, SpanID: [8]byte{3}},
 		FirstSeen: now, Claimed: now.Add(1), Deadline: now.Add(2), Expires: now.Add(3), Observed: now.Add(4),
 	}
 	r.Attempt = idempotency.Attempt{Operation: r.ID, ID: idempotency.NewAttemptID(), N: 2, Owner: idempotency.Owner{Instance: [16]byte{9}, Epoch: 4}}
 	return idempotency.Spooled{Record: r, Outcome: outcome(r.Attempt), Since: now.Add(time.Second)}
+}
+
+// A field that a record gains must not be lost on the way through a file.
+func TestEntriesOfTheseTestsHaveEveryField(t *testing.T) {
+	r := reflect.ValueOf(entry("a", released).Record)
+	afterwards := []string{"Cause", "Contradicted", "Damaged", "Response", "Resolution", "Settled", "BodyExpires"} // none of a claimed record's
+	for i := range r.NumField() {
+		if name := r.Type().Field(i).Name; r.Field(i).IsZero() != slices.Contains(afterwards, name) {
+			t.Errorf("%s: %v", name, r.Field(i))
+		}
+	}
 }
 
 func answered(body string) func(idempotency.Attempt) idempotency.Transition {
