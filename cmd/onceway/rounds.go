@@ -10,6 +10,9 @@ func (s *server) rounds() func(context.Context) {
 	var reconciled time.Time
 	return func(ctx context.Context) {
 		s.engine.ReleaseAbandoned(ctx)
+		if s.spool != nil {
+			s.noteSpool(ctx)
+		}
 		// It reads about every row of the last attempts' length, so it is done seldom; and not those of the
 		// last lease, which are rarely anything but running.
 		if time.Since(reconciled) < 3*s.config.Lease {

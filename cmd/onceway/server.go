@@ -20,6 +20,7 @@ import (
 	"github.com/onceway/onceway/gateway/config"
 	"github.com/onceway/onceway/gateway/telemetry"
 	"github.com/onceway/onceway/idempotency"
+	"github.com/onceway/onceway/idempotency/spool"
 )
 
 // server is a running gateway process: store, lease, engine and two listeners.
@@ -27,6 +28,8 @@ type server struct {
 	config    *config.Config
 	log       *slog.Logger
 	store     *openedStore
+	spool     *spool.Spool       // nil without one
+	noted     *idempotency.Spool // what the store was told of it last; the rounds' own, then stop's
 	lease     *idempotency.Lease
 	committer *idempotency.Committer
 	engine    *idempotency.Engine
@@ -65,18 +68,24 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	if s.operating, err = net.Listen("tcp", c.Admin.Listen); err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
+	if s.spool, err = openSpool(c, s.log); err != nil {
+		return nil, err
+	}
 	if s.store, err = openStore(ctx, c, migrate); err != nil {
 		return nil, err
 	}
 	if err := observer.Unknown(s.store.InDoubt); err != nil {
 		return nil, err
 	}
-	s.lease = idempotency.NewLease(s.store, instance(c), c.Lease, newClock())
+	s.lease = idempotency.NewLease(s.store, s.instance(), c.Lease, newClock())
 	s.store.committer.Observer = observer
 	s.committer = idempotency.NewCommitter(s.store, s.store.committer)
 	s.engine = idempotency.NewEngine(s.store, s.committer, s.lease, newRecordCache())
 	starting, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	if err := s.attachSpool(starting, observer); err != nil {
+		return nil, err
+	}
 	if err := s.lease.Start(starting, s.rounds()); err != nil {
 		return nil, storeFailure(err)
 	}
@@ -84,6 +93,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	if s.gateway, err = gateway.New(gateway.Options{Config: c, Engine: s.engine, Observer: observer, Log: s.log, Version: version()}); err != nil {
 		return nil, err
 	}
+	s.handOver(starting)
 	s.serve()
 	return s, nil
 }
@@ -99,7 +109,7 @@ func (s *server) serve() {
 		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 	s.admin = &http.Server{
-		Handler:           admin.Handler(admin.Options{Checks: s.checks(), Metrics: s.telemetry.metrics, Log: s.log}),
+		Handler:           admin.Handler(admin.Options{Checks: s.checks(), Metrics: s.telemetry.metrics, Spool: s.spoolStatus, Log: s.log}),
 		ErrorLog:          quiet,
 		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute,
 	}
@@ -178,6 +188,9 @@ func (s *server) stop() error {
 	s.committer.Stop()
 	s.janitor.stop()
 	err := s.lease.Stop(ctx)
+	if s.spool != nil {
+		err = errors.Join(err, s.leaveSpool(ctx))
+	}
 	s.admin.Close()
 	_ = s.telemetry.shutdown(ctx) // reads the store once more; a collector that is away is no failure of ours
 	return errors.Join(err, s.store.Close())
@@ -205,6 +218,12 @@ func (s *server) abort() {
 	if s.lease != nil {
 		_ = s.lease.Stop(ctx)
 	}
+	if s.spool != nil {
+		if s.engine != nil {
+			s.engine.CloseSpool()
+		}
+		s.spool.Close()
+	}
 	if s.store != nil {
 		s.store.Close()
 	}
@@ -229,11 +248,16 @@ func listen(c *config.Config) (net.Listener, error) {
 	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, GetCertificate: certificate.get}), nil
 }
 
-func instance(c *config.Config) idempotency.Instance {
+// instance describes this process. With a spool it is the instance of whoever had the spool before, under
+// a new lease: whatever that left executing ends with its lease, and its answers are these.
+func (s *server) instance() idempotency.Instance {
 	i := idempotency.Instance{Version: version()}
 	rand.Read(i.ID[:])
+	if s.spool != nil {
+		i.ID, i.Spool = s.spool.Instance(), true
+	}
 	i.Host, _ = os.Hostname()
-	for _, u := range c.Upstreams {
+	for _, u := range s.config.Upstreams {
 		i.Longest = max(i.Longest, u.Timeout)
 	}
 	return i

@@ -23,6 +23,9 @@ type recordStore interface {
 	idempotency.RetentionStore
 	idempotency.CensusStore
 	idempotency.OwnStore
+	idempotency.SpoolStore
+	// Identity is a text that no other store has: a spool is bound to it.
+	Identity(ctx context.Context) (string, error)
 	Close() error
 }
 

@@ -12,6 +12,7 @@ import (
 // Options of a handler.
 type Options struct {
 	Checks  []Check       // readiness is that all of them pass
+	Spool   func() *Spool // for /readyz?verbose; nil, or one that returns nil = there is none
 	Metrics http.Handler  // for /metrics; nil = there is none
 	Log     *slog.Logger  // hears when a check begins to fail, and when it passes again
 	Timeout time.Duration // of one check. Default: 2s
@@ -20,12 +21,12 @@ type Options struct {
 // Handler serves /livez, /readyz and /metrics, to GET and HEAD only.
 //
 // /readyz answers 200 "ready", or 503 "not ready: " and the names of the checks that failed. With
-// ?verbose the answer is JSON and lists every check.
+// ?verbose the answer is JSON, lists every check, and says what is in the spool, if there is one.
 func Handler(opts Options) http.Handler {
 	if opts.Timeout == 0 {
 		opts.Timeout = 2 * time.Second
 	}
-	ready := newReadiness(opts)
+	ready := readyz{newReadiness(opts), opts.Spool}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") })
 	mux.Handle("GET /readyz", ready)
@@ -35,8 +36,20 @@ func Handler(opts Options) http.Handler {
 	return mux
 }
 
-func (r readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	results := r.ask(req.Context())
+type readyz struct {
+	checks readiness
+	spool  func() *Spool // may be nil
+}
+
+// verbose is the answer to ?verbose.
+type verbose struct {
+	Ready  bool     `json:"ready"`
+	Checks []result `json:"checks"`
+	Spool  *Spool   `json:"spool,omitempty"`
+}
+
+func (r readyz) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	results := r.checks.ask(req.Context())
 	var failed []string
 	for _, result := range results {
 		if !result.OK {
@@ -51,11 +64,12 @@ func (r readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(status)
-		// Neither names nor booleans can fail to encode, and a client that is gone needs no answer.
-		_ = json.NewEncoder(w).Encode(struct {
-			Ready  bool     `json:"ready"`
-			Checks []result `json:"checks"`
-		}{len(failed) == 0, results})
+		answer := verbose{Ready: len(failed) == 0, Checks: results}
+		if r.spool != nil {
+			answer.Spool = r.spool()
+		}
+		// Names, numbers and instants cannot fail to encode, and a client that is gone needs no answer.
+		_ = json.NewEncoder(w).Encode(answer)
 		return
 	}
 	if len(failed) > 0 {

@@ -95,6 +95,20 @@ func TestAnswersAreUsedAgainWhileFresh(t *testing.T) {
 	})
 }
 
+func TestVerboseSaysWhatIsInTheSpool(t *testing.T) {
+	oldest := time.Date(2026, 11, 21, 6, 0, 0, 0, time.UTC)
+	for want, spool := range map[string]*admin.Spool{
+		`{"ready":true,"checks":[]}`: nil,
+		`{"ready":true,"checks":[],"spool":{"depth":0,"bytes":0,"limit":9,"oldest":null,"damaged":1}}`:                   {Limit: 9, Damaged: 1},
+		`{"ready":true,"checks":[],"spool":{"depth":2,"bytes":5,"limit":9,"oldest":"2026-11-21T06:00:00Z","damaged":0}}`: {Depth: 2, Bytes: 5, Limit: 9, Oldest: &oldest},
+	} {
+		h := admin.Handler(admin.Options{Log: slog.New(slog.DiscardHandler), Spool: func() *admin.Spool { return spool }})
+		if status, body, _ := get(h, "GET", "/readyz?verbose"); status != 200 || body != want+"\n" {
+			t.Errorf("%d %s, want %s", status, body, want)
+		}
+	}
+}
+
 // A probe that gives up must not make the next one see a failure.
 func TestACheckSurvivesItsProbeAndEndsByItsTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -29,6 +29,9 @@ func (d *decoder) check(c *Config) {
 	if c.BodyBudget == 0 {
 		d.addAt("body_budget", "must be greater than 0", "")
 	}
+	if c.SpoolLimit == 0 {
+		d.addAt("spool_limit", "must be greater than 0", "leave spool away to have none")
+	}
 	d.checkTokens(c)
 	d.checkUpstreams(c)
 	d.checkRoutes(c)

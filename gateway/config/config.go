@@ -15,7 +15,8 @@ type Config struct {
 	TLS            TLS                   // of that listener; default none
 	Store          string                // DSN: sqlite:PATH or postgres://…; default sqlite:onceway.db
 	StoreTimeout   time.Duration         // for one claim or outcome; default 5s
-	Spool          string                // path; default none
+	Spool          string                // path of a directory for answers that the store did not take; default none
+	SpoolLimit     int64                 // bytes of the spool; default 256 MiB
 	Lease          time.Duration         // how long a silent gateway keeps its executing records; default 10s
 	Retention      idempotency.Retention // default 24h for responses, at most as for keys; 720h for keys
 	DrainDelay     time.Duration         // not ready, still accepting; default 2s

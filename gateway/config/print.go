@@ -22,6 +22,7 @@ func (c *Config) YAML() []byte {
 		{"store", redactStore(c.Store)},
 		{"store_timeout", c.StoreTimeout},
 		{"spool", c.Spool},
+		{"spool_limit", size(c.SpoolLimit)},
 		{"lease", c.Lease},
 		{"retention", pairs{{"response", c.Retention.Response}, {"key", c.Retention.Key}}},
 		{"drain_delay", c.DrainDelay},

@@ -87,6 +87,7 @@ routes: [{name: a, match: {path: /}, upstream: a}]`, []string{
 		{"budget", strings.Replace(route, "%", "max_request_body: 1GiB", 1), []string{":3: routes[0].idempotency.max_request_body: is greater than body_budget…256MiB"}},
 		{"safe methods", strings.Replace(route, "%", "methods: [GET]", 1), []string{":3: routes[0].idempotency.methods[0]: GET is a safe method…"}},
 		{"key header", strings.Replace(route, "%", "header: Prefer", 1), []string{":3: routes[0].idempotency.header: Prefer cannot carry the key…"}},
+		{"spool limit", least + "spool_limit: 0", []string{":4: spool_limit: must be greater than 0…"}},
 		{"base path", least + "reconcile: {base_path: /a/}", []string{":4: reconcile.base_path: must not end with /…"}},
 		{"variables", least + "store: 'sqlite:${A}${B}'\nspool: '${'\nlisten: '${A B}'", []string{
 			":4: store: the environment variable A is not set", ":4: store: the environment variable B is not set", ":5: spool: ${ must be followed…", ":6: listen: ${ must be followed…",
@@ -95,7 +96,7 @@ routes: [{name: a, match: {path: /}, upstream: a}]`, []string{
 		{"not yet available", strings.Replace(strings.Replace(route, "none: {}", "jwt: {issuer: a}", 1), "%", "on_unknown: probe, probe: {url: x}", 1) +
 			"spool: a\ntls: {cert: a, key: b, client_ca: c}\nlimits: {requests_per_second: 1, in_flight: 1, unsettled: 1}\ncors: {origins: ['*']}", []string{
 			":1: caller.jwt: not available in this version…", ":3: routes[0].idempotency.on_unknown: not available…", ":3: routes[0].idempotency.probe: not available…",
-			":4: spool: not available…", ":5: tls.client_ca: not available…",
+			":5: tls.client_ca: not available…",
 			":6: limits.requests_per_second: not available…", ":6: limits.in_flight: not available…", ":6: limits.unsettled: not available…", ":7: cors.origins: not available…",
 		}},
 		{"other callers", strings.Replace(least, "none: {}", "mtls: {field: san_uri}", 1), []string{":1: caller.mtls: not available…"}},

@@ -7,7 +7,6 @@ import (
 
 // refuse reports what parses, because its key belongs to the format, but is not built yet.
 func (d *decoder) refuse(c *Config) {
-	d.unavailable("spool", c.Spool != "")
 	d.unavailable("tls.client_ca", c.TLS.ClientCA != "")
 	d.unavailable("caller.jwt", c.Caller.JWT != nil)
 	d.unavailable("caller.api_keys", c.Caller.APIKeys != nil)

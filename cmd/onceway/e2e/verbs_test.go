@@ -56,7 +56,7 @@ func TestExitCodes(t *testing.T) {
 		"argument":             {[]string{"serve", "x"}, 2, ""},
 		"no configuration":     {[]string{"serve"}, 3, "--upstream"},
 		"no file":              {[]string{"serve", "--config", filepath.Join(dir, "nothing.yaml")}, 3, "nothing.yaml"},
-		"not available":        {[]string{"serve", "--config", write("new.yaml", valid+"spool: spool.db\n")}, 3, "not available"},
+		"not available":        {[]string{"serve", "--config", write("new.yaml", valid+"tls: {cert: a, key: b, client_ca: c}\n")}, 3, "not available"},
 		"valid":                {[]string{"config", "check", "--config", write("valid.yaml", valid)}, 0, ""},
 		"store unreachable":    {[]string{"serve", "--config", write("pg.yaml", valid+"store: postgres://127.0.0.1:1/x?connect_timeout=2\n")}, 4, "store"},
 		"store in no place":    {[]string{"serve", "--config", write("lite.yaml", valid+"store: sqlite:nothing/here/onceway.db\n")}, 4, "store"},
