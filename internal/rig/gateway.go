@@ -91,6 +91,12 @@ func (g *Gateway) Launch(t testing.TB) {
 	})
 }
 
+// Launched starts a process that is expected to end by itself: see Exit.
+func (g *Gateway) Launched(t testing.TB) {
+	t.Helper()
+	g.launch(t)
+}
+
 // launch keeps the thread that forks until the process is gone, because the kernel sends the
 // parent-death signal when that thread ends.
 func (g *Gateway) launch(t testing.TB) {

@@ -1,0 +1,376 @@
+package e2e
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/onceway/onceway/internal/ledger"
+	"github.com/onceway/onceway/internal/pgtest"
+	"github.com/onceway/onceway/internal/rig"
+)
+
+// out is a number of requests that the backend has executed and not answered.
+type out struct {
+	gate     string
+	requests []rig.Request
+	answers  []<-chan *rig.Answer
+}
+
+func sendOut(t *testing.T, g *rig.Gateway, b *ledger.Backend, n int) *out {
+	t.Helper()
+	o := &out{gate: newKey()}
+	for i := range n {
+		r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: o.gate, Status: 201, Header: map[string][]string{"X-Number": {strconv.Itoa(i)}}}}
+		o.requests, o.answers = append(o.requests, r), append(o.answers, g.Go(t, r))
+	}
+	b.Await(t, o.gate, n)
+	return o
+}
+
+// wants checks every answer, which may be nil where the gateway may have died.
+func (o *out) wants(t *testing.T, b *ledger.Backend, want rig.Want) []*rig.Answer {
+	t.Helper()
+	b.Open(t, o.gate)
+	answers := make([]*rig.Answer, len(o.answers))
+	for i, c := range o.answers {
+		if answers[i] = <-c; answers[i] == nil {
+			t.Fatal("no answer")
+		}
+		answers[i].Is(t, want)
+	}
+	return answers
+}
+
+// completed checks that every record gets its answer, that it is the one that was told, if it was, and
+// that nothing was executed twice.
+func (o *out) completed(t *testing.T, g *rig.Gateway, b *ledger.Backend, told []*rig.Answer) {
+	t.Helper()
+	for i, r := range o.requests {
+		g.Until(t, "the record is completed", func() bool { return g.Get(t, recordPath(r.Key)).Record(t).State == "completed" })
+		again := g.Do(t, r)
+		again.Is(t, with(replayed, 201))
+		if told != nil && again.Bytes() != told[i].Bytes() {
+			t.Errorf("told\n%s\nand now\n%s", told[i].Bytes(), again.Bytes())
+		}
+		wantEffects(t, b, r.Key, 1)
+	}
+}
+
+// spoolOf is what /readyz?verbose says.
+func spoolOf(t *testing.T, g *rig.Gateway) (s struct {
+	Depth, Damaged int
+	Bytes, Limit   int64
+	Oldest         *time.Time
+}) {
+	t.Helper()
+	var verbose struct{ Spool json.RawMessage }
+	decode(t, g.AdminGet(t, "/readyz?verbose").Body, &verbose)
+	decode(t, string(verbose.Spool), &s)
+	return s
+}
+
+func metric(t *testing.T, g *rig.Gateway, name string) string {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (\S+)$`).FindStringSubmatch(g.AdminGet(t, "/metrics").Body)
+	if found == nil {
+		return ""
+	}
+	return found[1]
+}
+
+// The store is gone while requests are out. With a spool every client gets its answer, at once and again,
+// also from the process that comes after a kill; when the store is back the records are completed.
+func TestStoreStopsWhileRequestsAreOut(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	const n = 50
+	for _, killed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("killed %v", killed), func(t *testing.T) {
+			t.Parallel()
+			cluster := pgtest.NewCluster(t, pgtest.Config{})
+			dsn := cluster.NewDatabase(t)
+			g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nspool: spool\nlease: 2s"})
+			other := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: "store_timeout: 1s"})
+			if s := spoolOf(t, g); s.Depth != 0 || s.Oldest != nil || s.Limit != 256<<20 {
+				t.Errorf("an empty spool: %+v", s)
+			}
+			requests := sendOut(t, g, b, n)
+			cluster.Stop(pgtest.Immediate)
+			told := requests.wants(t, b, with(executed, 201))
+			for i, r := range requests.requests[:5] {
+				again := g.Do(t, r)
+				again.Is(t, with(replayed, 201))
+				if again.Bytes() != told[i].Bytes() {
+					t.Errorf("replayed from the spool: %s", again.Bytes())
+				}
+				if record := g.Get(t, recordPath(r.Key)).Record(t); record.State != "completed" || record.Attempts != 1 {
+					t.Errorf("the record is %+v", record)
+				}
+				other.Do(t, r).Is(t, noStore)
+			}
+			g.Do(t, rig.Request{Key: newKey(), Body: "a"}).Is(t, noStore)
+			if s := spoolOf(t, g); s.Depth != n || s.Oldest == nil || s.Bytes == 0 || s.Damaged != 0 {
+				t.Errorf("the spool: %+v", s)
+			}
+			if depth, kept := metric(t, g, "onceway_spool_depth"), metric(t, g, `onceway_spool_outcomes_total{onceway_result="kept"}`); depth != "50" || kept != "50" {
+				t.Errorf("metrics: depth %s, kept %s", depth, kept)
+			}
+			if killed {
+				g.Kill(t)
+				// Without the store it does not start, and the spool stays as it is.
+				g.Launched(t)
+				if code := g.Exit(t); code != 4 {
+					t.Errorf("without a store, serve exits with %d", code)
+				}
+			}
+			cluster.Start(t)
+			if killed {
+				g.Start(t)
+			}
+			other.AwaitReady(t)
+			g.Until(t, "the spool is empty", func() bool { return spoolOf(t, g).Depth == 0 })
+			requests.completed(t, g, b, told)
+			requests.completed(t, other, b, told)
+		})
+	}
+}
+
+// Without a spool nobody is told more than "unknown", and the gateway goes on trying from memory.
+func TestStoreStopsWhileRequestsAreOutWithoutASpool(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	cluster := pgtest.NewCluster(t, pgtest.Config{})
+	g := rig.Serve(t, rig.Config{Store: cluster.NewDatabase(t), Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nlease: 2s"})
+	requests := sendOut(t, g, b, 50)
+	cluster.Stop(pgtest.Immediate)
+	requests.wants(t, b, doubted)
+	cluster.Start(t)
+	g.AwaitReady(t)
+	requests.completed(t, g, b, nil)
+	if strings.Contains(g.AdminGet(t, "/readyz?verbose").Body, "spool") {
+		t.Error("there is talk of a spool")
+	}
+}
+
+// kill -9 at any moment of an outage: what a client was told is what everybody gets afterwards, and what
+// nobody was told is completed or unknown.
+func TestKilledWhileTheStoreIsGone(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	cluster := pgtest.NewCluster(t, pgtest.Config{})
+	g := rig.Serve(t, rig.Config{Store: cluster.NewDatabase(t), Targets: []string{b.URL()}, Extra: "store_timeout: 500ms\nspool: spool\nlease: 2s"})
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	states := map[string]int{}
+	for round := range 6 {
+		requests := sendOut(t, g, b, 20)
+		cluster.Stop(pgtest.Immediate)
+		b.Open(t, requests.gate)
+		time.Sleep(480*time.Millisecond + time.Duration(random.Int64N(int64(60*time.Millisecond)))) // no synchronisation: the moment is the fault
+		g.Kill(t)
+		cluster.Start(t)
+		g.Start(t)
+		for i, r := range requests.requests {
+			told, now := <-requests.answers[i], g.Do(t, r)
+			state := record(t, g, r.Key).State
+			switch {
+			case told != nil && told.Status == 201:
+				now.Is(t, with(replayed, 201))
+				if now.Bytes() != told.Bytes() {
+					t.Errorf("round %d: told\n%s\nand now\n%s", round, told.Bytes(), now.Bytes())
+				}
+				state = "told, " + state
+			case state == "completed":
+				now.Is(t, with(replayed, 201))
+			default:
+				now.Is(t, stillUnknown)
+			}
+			states[state]++
+			wantEffects(t, b, r.Key, 1)
+		}
+		if d := spoolOf(t, g); d.Damaged != 0 {
+			t.Errorf("%d damaged entries", d.Damaged)
+		}
+	}
+	t.Logf("what became of 120 requests: %v", states)
+}
+
+// An entry that has changed on the disk is put aside and alarmed, and nobody is answered with it.
+func TestADamagedSpoolEntryIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	cluster := pgtest.NewCluster(t, pgtest.Config{})
+	g := rig.Serve(t, rig.Config{Store: cluster.NewDatabase(t), Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nspool: spool\nlease: 2s"})
+	requests := sendOut(t, g, b, 2)
+	cluster.Stop(pgtest.Immediate)
+	requests.wants(t, b, with(executed, 201))
+	g.Kill(t)
+	entries, _ := filepath.Glob(filepath.Join(filepath.Dir(g.File()), "spool", "*.entry"))
+	if len(entries) != 2 {
+		t.Fatalf("%d entries", len(entries))
+	}
+	content, err := os.ReadFile(entries[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 1
+	if err := os.WriteFile(entries[0], content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cluster.Start(t)
+	g.Start(t)
+	states := map[string]int{}
+	for _, r := range requests.requests {
+		state := record(t, g, r.Key).State
+		states[state]++
+		if state == "unknown" {
+			g.Do(t, r).Is(t, stillUnknown)
+		} else {
+			g.Do(t, r).Is(t, with(replayed, 201))
+		}
+		wantEffects(t, b, r.Key, 1)
+	}
+	if states["unknown"] != 1 || states["completed"] != 1 || spoolOf(t, g).Damaged != 1 {
+		t.Errorf("records are %v, %+v", states, spoolOf(t, g))
+	}
+	if !strings.Contains(g.Output(), "does not match its digest") {
+		t.Error("no alarm in the log")
+	}
+}
+
+// A spool is one process's, and one store's.
+func TestASpoolIsNotShared(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	dir := filepath.Join(t.TempDir(), "spool")
+	cluster := pgtest.NewCluster(t, pgtest.Config{})
+	config := func(dsn string) rig.Config {
+		return rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nspool: " + dir}
+	}
+	g := rig.Serve(t, config(cluster.NewDatabase(t)))
+	second := rig.New(t, config(cluster.NewDatabase(t)))
+	refused := func(says string) {
+		t.Helper()
+		second.Launched(t)
+		if code := second.Exit(t); code != 1 || !strings.Contains(second.Output(), says) {
+			t.Errorf("exit %d\n%s\nwant 1, %q", code, second.Output(), says)
+		}
+	}
+	refused("is used by another onceway process (pid " + strconv.Itoa(g.Pid()) + ")")
+	requests := sendOut(t, g, b, 1)
+	cluster.Stop(pgtest.Immediate)
+	told := requests.wants(t, b, with(executed, 201))
+	g.Kill(t)
+	cluster.Start(t)
+	refused("holds 1 outcomes for another store")
+	g.Start(t)
+	requests.completed(t, g, b, told)
+	g.Kill(t)
+	second.Start(t) // an empty one may change its store
+}
+
+// A full spool leaves what there is without one, and says so.
+func TestAFullSpool(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	cluster := pgtest.NewCluster(t, pgtest.Config{})
+	g := rig.Serve(t, rig.Config{Store: cluster.NewDatabase(t), Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nspool: spool\nspool_limit: 100"})
+	requests := sendOut(t, g, b, 3)
+	cluster.Stop(pgtest.Immediate)
+	requests.wants(t, b, doubted)
+	if refused := metric(t, g, `onceway_spool_outcomes_total{onceway_result="refused"}`); refused != "3" || !strings.Contains(g.Output(), "raise spool_limit") {
+		t.Errorf("%s refused", refused)
+	}
+	cluster.Start(t)
+	g.AwaitReady(t)
+	requests.completed(t, g, b, nil)
+}
+
+// SQLite's file is locked by something that should not.
+func TestSpoolBesideABlockedSQLite(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	store := filepath.Join(t.TempDir(), "onceway.db")
+	g := rig.Serve(t, rig.Config{Store: "sqlite:" + store, Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nspool: spool"})
+	requests := sendOut(t, g, b, 10)
+	db, err := sql.Open("sqlite", "file:"+store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	told := requests.wants(t, b, with(executed, 201))
+	g.Do(t, requests.requests[0]).Is(t, with(replayed, 201))
+	if d := spoolOf(t, g).Depth; d != 10 {
+		t.Errorf("%d in the spool", d)
+	}
+	if _, err := conn.ExecContext(context.Background(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	g.Until(t, "the spool is empty", func() bool { return spoolOf(t, g).Depth == 0 })
+	requests.completed(t, g, b, told)
+}
+
+// SQLite's disk is full, and the spool lies on another one.
+func TestSpoolBesideAFullSQLite(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		t.Skipf("needs a file system of its own, and may not mount one: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	b := ledger.Start(t)
+	g := rig.Serve(t, rig.Config{Store: "sqlite:" + filepath.Join(dir, "onceway.db"), Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nspool: spool"})
+	requests := sendOut(t, g, b, 10)
+	filler, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer filler.Close()
+	for page := make([]byte, 4096); err == nil; {
+		_, err = filler.Write(page)
+	}
+	told := requests.wants(t, b, with(executed, 201))
+	g.Do(t, requests.requests[0]).Is(t, with(replayed, 201))
+	if err := os.Remove(filler.Name()); err != nil {
+		t.Fatal(err)
+	}
+	filler.Close()
+	g.Until(t, "the spool is empty", func() bool { return spoolOf(t, g).Depth == 0 })
+	requests.completed(t, g, b, told)
+}
+
+// A drain while the store is gone leaves the answers to the next process.
+func TestDrainWithoutAStoreLeavesTheSpool(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	cluster := pgtest.NewCluster(t, pgtest.Config{})
+	g := rig.Serve(t, rig.Config{Store: cluster.NewDatabase(t), Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nspool: spool"})
+	requests := sendOut(t, g, b, 10)
+	cluster.Stop(pgtest.Immediate)
+	g.Signal(t, unix.SIGTERM)
+	told := requests.wants(t, b, with(executed, 201))
+	g.Exit(t)
+	cluster.Start(t)
+	g.Start(t)
+	requests.completed(t, g, b, told)
+}
