@@ -77,6 +77,17 @@ func (e *Engine) spooled(id OperationID) (Record, bool) {
 	return e.keeper.record(id)
 }
 
+// holds reports whether an answer of the operation is in the spool. A nil keeper holds nothing.
+func (k *keeper) holds(id OperationID) bool {
+	if k == nil || k.some.Load() == 0 {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.of[id]
+	return ok
+}
+
 func (k *keeper) record(id OperationID) (Record, bool) {
 	k.mu.Lock()
 	attempt, ok := k.of[id]

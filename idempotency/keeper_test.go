@@ -197,6 +197,22 @@ func TestAnswerIsToldFromTheSpool(t *testing.T) {
 	}
 }
 
+// An answer in the spool is not an attempt that this process has lost track of.
+func TestOwnRecordWhoseAnswerIsInTheSpoolIsNotDoubted(t *testing.T) {
+	spooling(t, func(t *testing.T, g *gateway, d *disk) {
+		x := g.begin(t, request("order"), idempotency.Granted).Execution
+		g.store.breakBy(only[idempotency.Complete](failBefore))
+		g.told(t, x.Complete(answer("made")), "made")
+		g.reconcile(t)
+		if n := g.store.applied(is[idempotency.Doubt]); n != 0 {
+			t.Errorf("%d doubts", n)
+		}
+		g.store.heal()
+		time.Sleep(10 * time.Second)
+		g.store.wants(request("order").ID, idempotency.Completed)
+	})
+}
+
 // The store took it, and did not say so: there is nothing to tell but what is stored.
 func TestAnswerThatTheStoreTookUnheard(t *testing.T) {
 	spooling(t, func(t *testing.T, g *gateway, d *disk) {

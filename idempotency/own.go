@@ -34,13 +34,13 @@ func (e *Engine) ReconcileOwn(ctx context.Context, store OwnStore, age time.Dura
 		return nil
 	}
 	// Whatever has no flight now, and is still executing when its doubt is written, is nobody's: a claim
-	// has a flight before it is submitted, and keeps it until its outcome is stored.
+	// has a flight before it is submitted, and keeps it until its outcome is stored, or in the spool.
 	attempts, err := store.Executing(ctx, owner, age, reconcileAtMost)
 	if err != nil {
 		return err
 	}
 	for _, a := range attempts {
-		if e.flights.find(a.Operation) != nil {
+		if e.flights.find(a.Operation) != nil || e.keeper.holds(a.Operation) {
 			continue
 		}
 		if keep, gaveUp := e.gaveUp(a.ID); gaveUp {

@@ -179,7 +179,7 @@ func TestKilledWhileTheStoreIsGone(t *testing.T) {
 		requests := sendOut(t, g, b, 20)
 		cluster.Stop(pgtest.Immediate)
 		b.Open(t, requests.gate)
-		time.Sleep(480*time.Millisecond + time.Duration(random.Int64N(int64(60*time.Millisecond)))) // no synchronisation: the moment is the fault
+		time.Sleep(480*time.Millisecond + time.Duration(random.Int64N(int64(200*time.Millisecond)))) // no synchronisation: the moment is the fault
 		g.Kill(t)
 		cluster.Start(t)
 		g.Start(t)
