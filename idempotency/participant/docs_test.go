@@ -54,3 +54,25 @@ func words(text string) string {
 	}
 	return strings.TrimSuffix(strings.Join(strings.Fields(b.String()), " "), ";")
 }
+
+// The page's Go is the example, which compiles.
+func TestDocumentedExample(t *testing.T) {
+	page, err := os.ReadFile("../../docs/backends.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	if len(blocks) == 0 {
+		t.Error("the page has no Go")
+	}
+	layout := func(text string) string { return strings.Join(strings.Fields(text), " ") }
+	for _, block := range blocks {
+		if !strings.Contains(layout(string(source)), layout(block[1])) {
+			t.Errorf("this is not in example_test.go:\n%s", block[1])
+		}
+	}
+}

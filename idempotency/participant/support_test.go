@@ -99,7 +99,11 @@ type world struct {
 }
 
 // kinds are all ways to take part, each with a database of its own.
-var kinds = map[string]func(t *testing.T, settings ...string) *world{"pgx": newPgx, "postgres": newPostgres, "sqlite": newSQLite}
+var kinds = map[string]func(t *testing.T, settings ...string) *world{
+	"pgx": newPgx, "postgres": newPostgres, "sqlite": newSQLite,
+	// What pgbouncer needs that knows no prepared statements.
+	"pgx, simple protocol": func(t *testing.T, _ ...string) *world { return newPgx(t, "default_query_exec_mode", "simple_protocol") },
+}
 
 func each(t *testing.T, test func(t *testing.T, w *world)) {
 	for kind, start := range kinds {
