@@ -236,43 +236,75 @@ func TestEarlyAnswerAndClose(t *testing.T) {
 // What a backend sends after its answer is never the answer to the next request: together with the
 // first answer, while the connection is idle, or after it was found fit.
 func TestTwoAnswersOnOneConnection(t *testing.T) {
+	for _, protocol := range []string{"http", "https1"} {
+		for _, when := range []string{"together", "in two records", "idle", "checked"} {
+			if protocol == "http" && when == "in two records" {
+				continue // there are none
+			}
+			t.Run(protocol+"/"+when, func(t *testing.T) { twoAnswers(t, protocol, when) })
+		}
+	}
+}
+
+func twoAnswers(t *testing.T, protocol, when string) {
 	const forged = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"
-	for _, when := range []string{"together", "idle", "checked"} {
-		t.Run(when, func(t *testing.T) {
-			b := newBackend(t, "http", func(e *event) {
-				switch {
-				case e.moment != executed:
-				case e.op == "first" && when == "together":
-					io.WriteString(e, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\ndone first"+forged)
-				default:
-					answering(e)
-				}
+	b := newBackend(t, protocol, func(e *event) {
+		switch {
+		case e.moment != executed:
+		case e.op == "first" && when == "together":
+			io.WriteString(e, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\ndone first"+forged)
+		case e.op == "first" && when == "in two records":
+			e.together(func() {
+				io.WriteString(e, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\ndone first")
+				io.WriteString(e, forged)
 			})
-			for range 50 {
-				u := newUpstream(t, Options{}, b.URL())
-				wantAnswer(t, send(t, u, post("first", nil)), "done first")
-				r := post("second", nil)
-				switch when {
-				case "idle":
-					settle(u)
+		default:
+			answering(e)
+		}
+	})
+	for range 50 {
+		u := newUpstream(t, Options{}, b.URL())
+		wantAnswer(t, send(t, u, post("first", nil)), "done first")
+		r := post("second", nil)
+		switch when {
+		case "idle":
+			settle(u)
+			io.WriteString(b.last(), forged)
+		case "checked":
+			settle(u)
+			once := false
+			r.Ready = func() error {
+				if !once {
+					once = true
 					io.WriteString(b.last(), forged)
-				case "checked":
-					settle(u)
-					once := false
-					r.Ready = func() error {
-						if !once {
-							once = true
-							io.WriteString(b.last(), forged)
-						}
-						return nil
-					}
 				}
-				if a, ok := send(t, u, r).(Answered); ok && string(a.Body) != "done second" {
-					t.Fatalf("the second request was answered %q", a.Body)
-				}
-				u.Close()
+				return nil
+			}
+		}
+		if a, ok := send(t, u, r).(Answered); ok && string(a.Body) != "done second" {
+			t.Fatalf("the second request was answered %q", a.Body)
+		}
+		u.Close()
+	}
+}
+
+// A backend that says that it will close is not given another request, though it has not closed yet.
+func TestConnectionClose(t *testing.T) {
+	for _, head := range []string{
+		"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\ndone",
+		"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\ndone",
+	} {
+		b := newBackend(t, "http", func(e *event) {
+			if e.moment == executed {
+				io.WriteString(e, head)
 			}
 		})
+		u := newUpstream(t, Options{}, b.URL())
+		wantAnswer(t, send(t, u, post("first", nil)), "done")
+		wantAnswer(t, send(t, u, post("second", nil)), "done")
+		if got := b.connections(); got != 2 {
+			t.Errorf("%d connections", got)
+		}
 	}
 }
 

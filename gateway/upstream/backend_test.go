@@ -63,6 +63,31 @@ type responder interface {
 type tcpEnd struct {
 	net.Conn // TLS or the socket
 	tcp      *net.TCPConn
+	cork     *cork // of TLS
+}
+
+// cork can hold writes until they go out as one.
+type cork struct {
+	net.Conn
+	in   bool
+	held []byte
+}
+
+func (c *cork) Write(p []byte) (int, error) {
+	if c.in {
+		c.held = append(c.held, p...)
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// together lets what write writes leave in one piece, whatever records it is made of.
+func (e *tcpEnd) together(write func()) {
+	e.cork.in = true
+	write()
+	e.cork.in = false
+	e.cork.Conn.Write(e.cork.held)
+	e.cork.held = nil
 }
 
 func (e *tcpEnd) cut(rst bool) {
@@ -126,7 +151,8 @@ func (b *backend) accept() {
 			switch b.protocol {
 			case "https1", "h2":
 				next := map[string]string{"https1": "http/1.1", "h2": "h2"}[b.protocol]
-				s := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{certificate().cert}, NextProtos: []string{next}})
+				e.cork = &cork{Conn: c}
+				s := tls.Server(e.cork, &tls.Config{Certificates: []tls.Certificate{certificate().cert}, NextProtos: []string{next}})
 				if s.Handshake() != nil {
 					return
 				}

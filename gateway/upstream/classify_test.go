@@ -84,7 +84,7 @@ func TestClassify(t *testing.T) {
 
 // Whatever the evidence, NotSent needs one of the proofs.
 func TestClassifyProvesNothingElse(t *testing.T) {
-	errs := []error{nil, io.EOF, context.DeadlineExceeded, syscall.ECONNRESET, errDead, errSealed, errUnsolicited}
+	errs := []error{nil, io.EOF, context.DeadlineExceeded, syscall.ECONNRESET, errDead, errSealed, errDead}
 	for s := range step(10) {
 		for bits := range 16 {
 			for _, err := range errs {

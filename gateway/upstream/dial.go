@@ -89,7 +89,7 @@ func (t *target) open(ctx context.Context) (conn, *evidence) {
 	if err != nil {
 		return conn{}, &evidence{step: stepDial, err: err}
 	}
-	sock := newSocket(tcp, t.tls != nil)
+	sock := newSocket(tcp)
 	var top net.Conn = sock
 	http2 := t.h2c
 	if t.tls != nil {
@@ -105,14 +105,10 @@ func (t *target) open(ctx context.Context) (conn, *evidence) {
 	t.single = !http2
 	t.mu.Unlock()
 
-	var l *link
-	transport := t.up.h2
 	if !http2 {
-		transport = t.up.h1
-		l = newLink(top, sock, t)
-		top = l
+		return conn{link: newLink(top, sock)}, nil
 	}
-	client, err := transport.NewClientConn(context.WithValue(ctx, dialedKey{}, top), "http", t.address)
+	client, err := t.up.h2.NewClientConn(context.WithValue(ctx, dialedKey{}, top), "http", t.address)
 	if err != nil {
 		sock.seal()
 		return conn{}, &evidence{step: stepDial, err: err}
@@ -122,10 +118,6 @@ func (t *target) open(ctx context.Context) (conn, *evidence) {
 		sock.seal()
 		return conn{}, &evidence{step: stepDial, err: errors.Join(errors.New("closed as soon as it was open"), err)}
 	}
-	if l != nil {
-		l.client = client
-	} else {
-		t.share(client)
-	}
-	return conn{client: client, link: l}, nil
+	t.share(client)
+	return conn{client: client}, nil
 }

@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel reads from a socket and looks at it under the socket's lock, which net.Conn cannot do: there,
-// bytes may have left the kernel while nobody knows of them yet. Everything is made once, so that
-// neither allocates.
+// kernel looks at a socket without waiting, which net.Conn cannot do. Everything is made once, so that
+// it does not allocate.
 type kernel struct {
 	raw  syscall.RawConn
 	look func(fd uintptr)
@@ -42,56 +41,41 @@ func (k *kernel) init(s *socket) {
 		n, err := unix.Poll(k.poll, 0) // data, the peer's end and errors all count as an event
 		k.calm = err == nil && n == 0
 	}
-	k.take = func(fd uintptr) bool { return s.read(int(fd)) }
+	k.take = func(fd uintptr) bool {
+		k.taken, k.err = unix.Read(int(fd), k.into)
+		for k.err == unix.EINTR {
+			k.taken, k.err = unix.Read(int(fd), k.into)
+		}
+		return true
+	}
 }
 
 // quiet reports whether the connection is open and nothing has come on it. The caller holds the lock.
 func (s *socket) quiet() bool {
-	if s.raw == nil || s.spoilt {
-		return !s.spoilt
+	if s.raw == nil {
+		return true
 	}
 	s.calm = false
 	return s.raw.Control(s.look) == nil && s.calm
 }
 
-// Read is not for two goroutines at a time.
+// Read waits for bytes, unless it is to glance.
 func (s *socket) Read(p []byte) (int, error) {
-	if !s.exclusive || s.raw == nil || len(p) == 0 {
+	if !s.glance || s.raw == nil {
 		return s.Conn.Read(p)
 	}
-	s.into, s.taken, s.err = p, 0, nil
-	if err := s.raw.Read(s.take); err != nil {
-		return 0, err
-	}
+	s.into = p
+	err := s.raw.Read(s.take)
 	s.into = nil
-	return s.taken, s.err
-}
-
-// read tries once, without waiting.
-func (s *socket) read(fd int) (done bool) {
-	s.mu.Lock()
-	n, err := unix.Read(fd, s.into)
-	for err == unix.EINTR {
-		n, err = unix.Read(fd, s.into)
-	}
-	if err == unix.EAGAIN {
-		if s.empty() {
-			return false
-		}
-		s.err = errSealed
-		return true
-	}
-	s.waiting = false
 	switch {
 	case err != nil:
-		s.err = &net.OpError{Op: "read", Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: os.NewSyscallError("read", err)}
-	case n == 0:
-		s.err = io.EOF
-	case !s.expected:
-		s.err, s.spoilt = errUnsolicited, true
-	default:
-		s.taken = n
+		return 0, err
+	case s.err == unix.EAGAIN:
+		return 0, errNothing
+	case s.err != nil:
+		return 0, &net.OpError{Op: "read", Net: "tcp", Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: os.NewSyscallError("read", s.err)}
+	case s.taken == 0:
+		return 0, io.EOF
 	}
-	s.mu.Unlock()
-	return true
+	return s.taken, nil
 }

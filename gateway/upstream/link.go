@@ -1,92 +1,186 @@
 package upstream
 
 import (
-	"io"
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// link is an HTTP/1.1 connection as net/http sees it: a socket, or TLS over it. It carries one request
-// at a time.
+// link is an HTTP/1.1 connection: a socket, or TLS over it. It carries one request at a time, on its
+// caller's goroutine, and sends nothing twice. net/http's parser reads the messages; its client is not
+// used, because it costs two goroutines for each connection and their hand-overs for each request.
 //
-// net/http reads ahead. So that what a backend sends after one response is not taken for the next one,
-// a link goes back to its target only when net/http waits for bytes with nothing left in its buffer,
-// and nothing in the kernel's. Half a TLS record, which a backend would have to split on purpose, can
-// still be in between.
+// What a backend sends after one response is never taken for the next one. A link is kept only if nothing
+// is left in its buffer, TLS is asked for what it may have decrypted before a request begins, and the
+// socket refuses a request's first byte while the kernel has something. Half a TLS record, which a
+// backend would have to split on purpose, can still be in between.
 type link struct {
 	net.Conn
 	sock      *socket
-	client    *http.ClientConn
-	withBody  atomic.Bool // the next write is the head of a request whose content follows at once
-	held      []byte      // that head; only net/http's writing goroutine touches it
-	idleSince time.Time   // written before the target gets the link, read after it gave it away
+	in        *bufio.Reader // reads by way of Read, for the sake of its limit
+	headLeft  int64         // how much longer the head of a response may become; no limit if negative
+	asked     http.Request  // what the parser has to know of the request
+	idleSince time.Time     // written before the target gets the link, read after it gave it away
 }
 
-func newLink(top net.Conn, sock *socket, t *target) *link {
-	l := &link{Conn: top, sock: sock}
-	sock.mu.Lock()
-	sock.exclusive, sock.onIdle = true, func() bool { return t.keep(l) }
-	sock.mu.Unlock()
+// maxHead bounds the heads of the responses to one request together, interim ones included.
+const maxHead = 1 << 20
+
+var (
+	errHeadTooLong = errors.New("the head of the response is longer than 1 MiB")
+	longAgo        = time.Unix(1, 0)
+)
+
+func newLink(top net.Conn, sock *socket) *link {
+	l := &link{Conn: top, sock: sock, headLeft: -1}
+	l.in = bufio.NewReader(l)
 	return l
 }
 
-// Read refuses what came before the request, which TLS may have decrypted already.
+// Read fills the buffer.
 func (l *link) Read(p []byte) (int, error) {
-	n, err := l.Conn.Read(p)
-	if n > 0 && !l.sock.begun() {
-		return 0, errUnsolicited
+	switch {
+	case l.headLeft < 0:
+		return l.Conn.Read(p)
+	case l.headLeft == 0:
+		return 0, errHeadTooLong
 	}
+	n, err := l.Conn.Read(p[:min(int64(len(p)), l.headLeft)])
+	l.headLeft -= int64(n)
 	return n, err
 }
 
-func (l *link) Close() error { return l.sock.Close() }
-
-// Write holds the head of a request until its content comes. net/http flushes the one before the other
-// unless it knows the reader's type; two writes are two system calls here, and wake the backend twice.
-func (l *link) Write(p []byte) (int, error) {
-	if l.withBody.Swap(false) {
-		l.held = append(l.held[:0], p...)
-		return len(p), nil
+// exchange writes a request and reads its response, whole. Afterwards t has the link back, or it is sealed.
+func (l *link) exchange(ctx context.Context, t *target, r *Request) Outcome {
+	buf := messages.Get().(*[]byte)
+	defer messages.Put(buf)
+	message, sent, err := compose(*buf, r, t.authority)
+	*buf = message[:0]
+	if err != nil {
+		t.giveBack(l)
+		return classify(evidence{step: stepBuild, err: err})
 	}
-	if len(l.held) == 0 {
-		return l.Conn.Write(p)
+	l.sock.arm()
+	if err := l.unasked(); err != nil {
+		return l.failed(ctx, nil, evidence{step: stepExchange, err: err})
 	}
-	p = append(l.held, p...)
-	n, err := l.Conn.Write(p)
-	n = max(n-len(l.held), 0)
-	l.held = l.held[:0]
-	return n, err
-}
-
-var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
-// ReadFrom writes a request's content, the first of it together with what is held, and spares net/http a
-// buffer.
-func (l *link) ReadFrom(r io.Reader) (int64, error) {
-	buf := copyBuffers.Get().(*[32 << 10]byte)
-	defer copyBuffers.Put(buf)
-	n, err := r.Read(buf[:])
-	if n > 0 {
-		if n, werr := l.Write(buf[:n]); werr != nil {
-			return int64(n), werr
+	if r.Ready != nil {
+		if err := r.Ready(); err != nil {
+			t.giveBack(l)
+			return classify(evidence{step: stepReady, err: err})
 		}
 	}
-	if err == io.EOF {
-		return int64(n), nil
+	stop := context.AfterFunc(ctx, func() { l.sock.SetDeadline(longAgo) })
+	defer stop()
+
+	if _, err := l.Conn.Write(message); err != nil {
+		return l.failed(ctx, nil, evidence{step: stepExchange, err: err})
 	}
+	rest := l.write(r.Body[sent:])
+	resp, err := l.readHead(r.Method)
 	if err != nil {
-		return int64(n), err
+		return l.failed(ctx, rest, evidence{step: stepExchange, drained: rest.drained(), err: err})
 	}
-	rest, err := io.CopyBuffer(struct{ io.Writer }{l}, r, buf[:])
-	return int64(n) + rest, err
+	a, cause, err := receive(resp, r, t.up.o.SpillDir)
+	if cause != "" || err != nil {
+		return l.failed(ctx, rest, evidence{step: stepRead, cause: cause, err: err})
+	}
+	if !rest.drained() || !stop() || resp.Close || l.in.Buffered() > 0 || !l.sock.fit() || !t.keep(l) {
+		l.seal()
+		rest.wait()
+	}
+	return a
+}
+
+// failed ends what is left of the exchange, and only then looks at the evidence.
+func (l *link) failed(ctx context.Context, rest remainder, e evidence) Outcome {
+	e.ended = ctx.Err()
+	if e.ended != nil && errors.Is(e.err, os.ErrDeadlineExceeded) {
+		e.err = e.ended // which was what had set the deadline
+	}
+	e.exclusive = true
+	e.wrote = l.seal()
+	e.sealed = true
+	rest.wait()
+	return classify(e)
 }
 
 // seal ends the link for good and reports whether a byte of the request was written.
-func (l *link) seal() (wrote bool) {
-	wrote = l.sock.seal()
-	l.client.Close()
-	return wrote
+func (l *link) seal() (wrote bool) { return l.sock.seal() }
+
+// unasked returns an error if TLS has something for us, or the end, before the request. Tickets and the
+// like are taken in.
+func (l *link) unasked() error {
+	secured, ok := l.Conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	l.sock.glance = true
+	_, err := secured.Read(make([]byte, 1))
+	l.sock.glance = false
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	return errDead
 }
+
+// readHead reads the head of the response, and the interim ones before it (RFC 9110, section 15.2).
+func (l *link) readHead(method string) (*http.Response, error) {
+	l.asked.Method, l.headLeft = method, maxHead
+	for {
+		resp, err := http.ReadResponse(l.in, &l.asked)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			l.headLeft = -1
+			return resp, nil
+		}
+	}
+}
+
+// remainder is a long request's content that is written while its response may already be coming. It is
+// nil if there is none.
+type remainder chan error
+
+func (l *link) write(content []byte) remainder {
+	if len(content) == 0 {
+		return nil
+	}
+	rest := make(remainder, 1)
+	go func() {
+		_, err := l.Conn.Write(content)
+		rest <- err
+		close(rest)
+	}()
+	return rest
+}
+
+// drained reports whether all of it has been taken by the connection. It is asked once, or after wait.
+func (rest remainder) drained() bool {
+	if rest == nil {
+		return true
+	}
+	select {
+	case err, first := <-rest:
+		return first && err == nil
+	default:
+		return false
+	}
+}
+
+// wait returns when nothing more is written or read of the content. The link has been sealed.
+func (rest remainder) wait() {
+	if rest != nil {
+		for range rest {
+		}
+	}
+}
+
+var messages = sync.Pool{New: func() any { return new([]byte) }}

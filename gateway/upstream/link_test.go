@@ -2,8 +2,8 @@ package upstream
 
 import (
 	"bytes"
-	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -20,33 +20,65 @@ func (c *recordingConn) Write(p []byte) (int, error) {
 
 // A request's head goes out with the first of its content, and nothing is lost or doubled.
 func TestHeadGoesWithContent(t *testing.T) {
-	const head = "POST / HTTP/1.1\r\n\r\n"
-	for _, size := range []int{1, 1000, 32 << 10, 32<<10 + 1, 100 << 10} {
-		content := strings.Repeat("x", size)
+	var buf []byte
+	for _, size := range []int{0, 1, 1000, atOnce - 1000, atOnce, 100 << 10} {
+		content := bytes.Repeat([]byte("x"), size)
+		head, sent, err := compose(buf, &Request{Method: "POST", Target: "/", Host: "h", Body: content}, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
 		conn := new(recordingConn)
 		l := &link{Conn: conn}
-		for range 2 { // the second request of the connection, too
-			conn.writes = nil
-			l.withBody.Store(true)
-			if n, err := l.Write([]byte(head)); n != len(head) || err != nil {
-				t.Fatal(n, err)
-			}
-			if len(conn.writes) != 0 {
-				t.Fatal("the head went out alone")
-			}
-			if n, err := l.ReadFrom(io.LimitReader(bytes.NewReader([]byte(content)), int64(size))); n != int64(size) || err != nil {
-				t.Fatalf("%d bytes: %d, %v", size, n, err)
-			}
-			if got := strings.Join(conn.writes, ""); got != head+content {
-				t.Errorf("%d bytes arrive as %d", len(head)+size, len(got))
-			}
-			if want := 1 + (size-1)/(32<<10); len(conn.writes) != want {
-				t.Errorf("%d bytes of content go in %d writes, want %d", size, len(conn.writes), want)
-			}
+		l.Conn.Write(head)
+		rest := l.write(content[sent:])
+		rest.wait()
+		if got := strings.Join(conn.writes, ""); !strings.HasSuffix(got, "\r\n\r\n"+string(content)) {
+			t.Errorf("%d bytes arrive as %d", size, len(got))
 		}
-		conn.writes = nil
-		if _, err := l.Write([]byte(head)); err != nil || len(conn.writes) != 1 {
-			t.Error("a request without content is held back")
+		if want := 1 + min(size/(atOnce-100), 1); len(conn.writes) != want {
+			t.Errorf("%d bytes of content go in %d writes, want %d", size, len(conn.writes), want)
 		}
+		buf = head
+	}
+}
+
+func TestComposeRefuses(t *testing.T) {
+	good := func() *Request {
+		return &Request{Method: "POST", Target: "/a?b", Host: "shop.example:81", Header: http.Header{"X-A": {"1"}}}
+	}
+	tests := []struct {
+		name   string
+		change func(r *Request)
+	}{
+		{"target with a line end", func(r *Request) { r.Target = "/a\nb" }},
+		{"target with a space", func(r *Request) { r.Target = "/a b" }},
+		{"target with DEL", func(r *Request) { r.Target = "/a\x7fb" }},
+		{"absolute target", func(r *Request) { r.Target = "http://x/" }},
+		{"method with a space", func(r *Request) { r.Method = "PO ST" }},
+		{"no method", func(r *Request) { r.Method = "" }},
+		{"host with a line end", func(r *Request) { r.Host = "a\r\nX: y" }},
+		{"value with a line end", func(r *Request) { r.Header["X-A"] = []string{"1\r\nX-B: 2"} }},
+		{"value with NUL", func(r *Request) { r.Header["X-A"] = []string{"1\x00"} }},
+		{"name with a colon", func(r *Request) { r.Header["X-A: 1\r\nX-B"] = []string{"2"} }},
+		{"empty name", func(r *Request) { r.Header[""] = []string{"2"} }},
+	}
+	if _, _, err := compose(nil, good(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range tests {
+		r := good()
+		tt.change(r)
+		if message, _, err := compose(nil, r, "a"); err == nil {
+			t.Errorf("%s: %q", tt.name, message)
+		}
+	}
+}
+
+// Fields that frame the message are never taken from a request's header.
+func TestFramingIsOurs(t *testing.T) {
+	h := http.Header{"Host": {"other"}, "Content-Length": {"7"}, "Transfer-Encoding": {"chunked"}, "Trailer": {"X"}, "Connection": {"close"}, "Expect": {"100-continue"}}
+	got, _, err := compose(nil, &Request{Method: "POST", Target: "/", Header: h, Body: []byte("abc")}, "a:1")
+	if want := "POST / HTTP/1.1\r\nHost: a:1\r\nContent-Length: 3\r\n\r\nabc"; err != nil || string(got) != want {
+		t.Errorf("%q, %v", got, err)
 	}
 }

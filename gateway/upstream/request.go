@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -19,8 +18,8 @@ type Request struct {
 	// Header holds the end-to-end fields. Send takes it over and may change it. Nothing is added to it
 	// on the wire but the length of Body.
 	Header http.Header
-	// Body may still be read for a moment after Send has returned, when the backend answered before
-	// it had taken all of it; it must never be changed.
+	// Body may still be read for a moment after Send has returned, when a backend over HTTP/2 answered
+	// before it had taken all of it; it must never be changed.
 	Body []byte
 	// MaxBody is the greatest length of a response content that is kept in memory, MaxSpill the
 	// greatest that is accepted at all; in bytes.
@@ -38,10 +37,8 @@ type parcel struct {
 	body body
 }
 
-var errTarget = errors.New("request target is not in origin form, or cannot be sent as it is")
-
-// prepare builds the request for target t. It can be sent on one connection only: its body has no
-// second reader, and there is no GetBody.
+// prepare builds the request for an HTTP/2 connection to target t. It can be sent once only: its body has
+// no second reader, and there is no GetBody.
 func (t *target) prepare(ctx context.Context, r *Request) (*http.Request, *body, error) {
 	p := new(parcel)
 	p.url.Scheme, p.url.Host = t.scheme, t.authority

@@ -2,8 +2,8 @@ package upstream
 
 import (
 	"errors"
+	"io"
 	"net"
-	"runtime"
 	"syscall"
 	"testing"
 )
@@ -39,14 +39,11 @@ func newBlocking() *blocking {
 // counter that is read without a seal proves nothing.
 func TestAWriteUnderWayCountsAsWritten(t *testing.T) {
 	b := newBlocking()
-	s := newSocket(b, true)
+	s := newSocket(b)
 	s.arm()
 	done := make(chan struct{})
 	go func() { s.Write([]byte("request")); close(done) }()
 	<-b.entered
-	if !s.begun() {
-		t.Error("not begun while the kernel has the bytes")
-	}
 	if !s.seal() {
 		t.Error("a write under way was not counted")
 	}
@@ -67,7 +64,7 @@ func TestSeal(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBlocking()
-			s := newSocket(b, true)
+			s := newSocket(b)
 			write := func(takes int) {
 				done := make(chan struct{})
 				go func() { s.Write([]byte("request")); close(done) }()
@@ -110,13 +107,13 @@ func (v *vanished) Close() error { return nil }
 // Once the head is out, a peer that stops reading may still have answered; before that, the error is
 // the proof that nothing left.
 func TestWriteErrorsAfterTheHeadAreLeftToTheReader(t *testing.T) {
-	s := newSocket(&vanished{}, true)
+	s := newSocket(&vanished{})
 	s.arm()
 	s.Write([]byte("head"))
 	if n, err := s.Write([]byte("content")); n != 7 || err != nil || !s.dead {
 		t.Errorf("%d, %v, dead: %v", n, err, s.dead)
 	}
-	s = newSocket(&vanished{writes: 1}, true)
+	s = newSocket(&vanished{writes: 1})
 	s.arm()
 	if n, err := s.Write([]byte("head")); n != 0 || err == nil || s.seal() {
 		t.Errorf("%d, %v", n, err)
@@ -138,25 +135,23 @@ func pair(t *testing.T) (s *socket, peer net.Conn) {
 	if peer, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	s = newSocket(c, false)
-	s.exclusive = true
+	s = newSocket(c)
 	t.Cleanup(func() { s.Close(); peer.Close() })
 	return s, peer
 }
 
-// What came before the request is refused whether net/http's reader has taken it or not.
+// What came before the request keeps it from being written, and so does the peer's end.
 func TestWhatCameBeforeTheRequest(t *testing.T) {
-	for _, taken := range []bool{false, true} {
+	for _, end := range []bool{false, true} {
 		s, peer := pair(t)
 		s.arm()
-		peer.Write([]byte("forged"))
-		if taken {
-			if n, err := s.Read(make([]byte, 10)); n != 0 || !errors.Is(err, errUnsolicited) {
-				t.Errorf("read %d, %v", n, err)
-			}
+		if end {
+			peer.Close()
+		} else {
+			peer.Write([]byte("forged"))
 		}
 		if _, err := s.Write([]byte("request")); !errors.Is(err, errDead) {
-			t.Errorf("taken %v: write: %v", taken, err)
+			t.Errorf("end %v: write: %v", end, err)
 		}
 		if s.seal() {
 			t.Error("counted as written")
@@ -164,74 +159,23 @@ func TestWhatCameBeforeTheRequest(t *testing.T) {
 	}
 }
 
-// A connection goes back once its reader waits for bytes, and never with some that nobody had read.
-func TestRelease(t *testing.T) {
-	exchange := func(t *testing.T) (s *socket, peer net.Conn, back chan bool) {
-		s, peer = pair(t)
-		back = make(chan bool, 9)
-		s.onIdle = func() bool { back <- true; return true }
-		s.arm()
-		if _, err := s.Write([]byte("request")); err != nil {
-			t.Fatal(err)
-		}
-		peer.Write([]byte("answer"))
-		if n, err := s.Read(make([]byte, 6)); n != 6 || err != nil {
-			t.Fatal(n, err)
-		}
-		return s, peer, back
+func TestGlance(t *testing.T) {
+	s, peer := pair(t)
+	s.glance = true
+	b := make([]byte, 9)
+	if n, err := s.Read(b); n != 0 || !errors.Is(err, errNothing) {
+		t.Errorf("nothing there: %d, %v", n, err)
 	}
-	t.Run("before the reader waits", func(t *testing.T) {
-		s, _, back := exchange(t)
-		s.release()
-		if len(back) > 0 {
-			t.Error("went back while net/http may have had bytes left")
-		}
-		go s.Read(make([]byte, 1))
-		<-back
-	})
-	t.Run("after the reader waits", func(t *testing.T) {
-		s, _, back := exchange(t)
-		ended := make(chan struct{})
-		go func() { s.Read(make([]byte, 1)); close(ended) }()
-		for waits := false; !waits; runtime.Gosched() {
-			s.mu.Lock()
-			waits = s.waiting
-			s.mu.Unlock()
-		}
-		s.release()
-		if len(back) != 1 {
-			t.Error("did not go back")
-		}
-		s.seal()
-		<-ended
-	})
-	t.Run("with something more", func(t *testing.T) {
-		s, peer, back := exchange(t)
-		peer.Write([]byte("more"))
-		s.release()
-		if n, err := s.Read(make([]byte, 9)); n != 0 || !errors.Is(err, errUnsolicited) {
-			t.Errorf("read %d, %v", n, err)
-		}
-		ended := make(chan struct{})
-		go func() { s.Read(make([]byte, 9)); close(ended) }()
-		for waits := false; !waits; runtime.Gosched() {
-			s.mu.Lock()
-			waits = s.waiting
-			s.mu.Unlock()
-		}
-		s.seal()
-		<-ended
-		if len(back) > 0 {
-			t.Error("went back all the same")
-		}
-	})
-	t.Run("sealed", func(t *testing.T) {
-		s, _, back := exchange(t)
-		s.seal()
-		s.release()
-		s.Read(make([]byte, 1))
-		if len(back) > 0 {
-			t.Error("went back after its end")
-		}
-	})
+	peer.Write([]byte("more"))
+	if n, err := s.Read(b); n != 4 || err != nil {
+		t.Errorf("something there: %d, %v", n, err)
+	}
+	peer.Close()
+	if n, err := s.Read(b); n != 0 || err != io.EOF {
+		t.Errorf("the end: %d, %v", n, err)
+	}
+	s.seal()
+	if n, err := s.Read(b); n != 0 || err == nil || errors.Is(err, errNothing) {
+		t.Errorf("sealed: %d, %v", n, err)
+	}
 }

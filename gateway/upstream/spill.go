@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/onceway/onceway/idempotency"
 )
@@ -84,3 +85,5 @@ func (c closing) Read([]byte) (int, error) {
 	c.s.Close()
 	return 0, io.EOF
 }
+
+var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}

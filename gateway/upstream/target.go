@@ -63,8 +63,8 @@ func clientTLS(c *tls.Config, host string) *tls.Config {
 
 // conn is a connection that has been reserved for one request.
 type conn struct {
-	client *http.ClientConn
-	link   *link // nil on HTTP/2, where other requests share the connection
+	link   *link            // HTTP/1.1
+	client *http.ClientConn // HTTP/2, where other requests share the connection
 	reused bool
 }
 
@@ -93,8 +93,8 @@ func (t *target) take() (conn, bool) {
 		t.idle[n-1] = nil
 		t.idle = t.idle[:n-1]
 		t.mu.Unlock()
-		if t.up.now().Sub(l.idleSince) < t.up.o.IdleTimeout && l.client.Reserve() == nil {
-			return conn{client: l.client, link: l, reused: true}, true
+		if t.up.now().Sub(l.idleSince) < t.up.o.IdleTimeout {
+			return conn{link: l, reused: true}, true
 		}
 		l.seal()
 	}
@@ -113,6 +113,13 @@ func (t *target) keep(l *link) bool {
 		t.reaper = time.AfterFunc(t.up.o.IdleTimeout, t.reap)
 	}
 	return true
+}
+
+// giveBack takes back a link on which nothing was sent.
+func (t *target) giveBack(l *link) {
+	if !t.keep(l) {
+		l.seal()
+	}
 }
 
 // reap closes what has been idle for too long.

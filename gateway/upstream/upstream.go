@@ -47,7 +47,7 @@ type Upstream struct {
 	next     atomic.Uint32 // round robin
 	inFlight atomic.Int64
 	release  func() // made once, so that Acquire allocates nothing
-	h1, h2   *http.Transport
+	h2       *http.Transport
 	now      func() time.Time
 }
 
@@ -64,7 +64,7 @@ func New(o Options) *Upstream {
 	}
 	u := &Upstream{o: o, now: time.Now}
 	u.release = func() { u.inFlight.Add(-1) }
-	u.h1, u.h2 = newTransport(o, false), newTransport(o, true)
+	u.h2 = newTransport(o)
 	dialer := &net.Dialer{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
 		Control:         limitUnacknowledged(o.Timeout),
@@ -133,11 +133,10 @@ func (u *Upstream) inOrder(try func(*target) (done bool)) {
 type dialedKey struct{}
 
 // newTransport returns a transport that is used for its client connections only. They are dialled, and
-// secured, by this package; both kinds look unencrypted to net/http.
-func newTransport(o Options, http2 bool) *http.Transport {
+// secured, by this package, and look unencrypted to net/http.
+func newTransport(o Options) *http.Transport {
 	var p http.Protocols
-	p.SetHTTP1(!http2)
-	p.SetUnencryptedHTTP2(http2)
+	p.SetUnencryptedHTTP2(true)
 	return &http.Transport{
 		Protocols:              &p,
 		Proxy:                  nil,
