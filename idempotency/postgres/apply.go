@@ -21,8 +21,9 @@ type batch struct {
 }
 
 // Apply implements [idempotency.Store]. It takes one round trip, one transaction, for what is usual:
-// claims of operations that have no record or are busy or settled, and answers in time. What that
-// leaves undone, such as a claim of a released operation or a late answer, is done by a second one.
+// claims of operations that have no record, and answers in time. The records that stand against claims
+// are read, with their answers, by a second one, or by the first if that is to be expected. What may
+// still be done then, such as a claim of a released operation or a late answer, takes one more.
 //
 // What became of a move is told by its record: one that a statement has written and returned, or
 // else one that is read after all kinds of move were tried, each on its own condition.
@@ -31,10 +32,8 @@ type batch struct {
 // other but never in a circle. What is left of circles, between the statements of two batches that
 // each mix kinds of move, the server breaks, and the batch that it picks comes again.
 //
-// Where the first round trip wrote something and the second was rolled back, the error leaves the
+// Where the first round trip wrote something and a later one was rolled back, the error leaves the
 // outcome of the batch open: applied again, it finds the first part done.
-//
-// A record that shows an answer which somebody else stored is as of a further round trip.
 func (s *Store) Apply(ctx context.Context, ts []idempotency.Transition) ([]idempotency.Result, error) {
 	if len(ts) == 0 {
 		return nil, nil
@@ -47,6 +46,9 @@ func (s *Store) Apply(ctx context.Context, ts []idempotency.Transition) ([]idemp
 	b := &batch{moves: m, records: make([]readRecord, len(ts))}
 	if err := s.applyUsual(ctx, b); err != nil {
 		return nil, err
+	}
+	if err := s.lookUp(ctx, b); err != nil {
+		return nil, b.open(err)
 	}
 	if err := s.applyRest(ctx, b, ts); err != nil {
 		return nil, b.open(err)
@@ -129,14 +131,14 @@ func (s *Store) applyUsual(ctx context.Context, b *batch) error {
 	return err
 }
 
-// applyRest makes the second round trip, if there is a move that the first one did not settle.
+// applyRest makes another round trip, if there is a move that may still be done.
 func (s *Store) applyRest(ctx context.Context, b *batch, ts []idempotency.Transition) error {
 	var rest []idempotency.Transition
 	for i, t := range ts {
 		r := &b.records[i]
 		again := r.ID == idempotency.OperationID{}
 		if c, ok := t.(idempotency.Claim); ok {
-			again = again || r.State == idempotency.NotExecuted || r.State == idempotency.Unknown && c.Resend
+			again = r.State == idempotency.Unseen || r.State == idempotency.NotExecuted || r.State == idempotency.Unknown && c.Resend
 		}
 		if again {
 			rest = append(rest, t)
@@ -213,7 +215,7 @@ func (s *Store) fetchAnswers(ctx context.Context, records []readRecord, inHand m
 		r := &records[i]
 		if r.lacksAnswer(inHand[r.ID]) {
 			lacking = append(lacking, r.ID)
-		} else if r.State == idempotency.Completed {
+		} else if r.State == idempotency.Completed && !r.whole {
 			r.Response = inHand[r.ID]
 		}
 	}
@@ -242,6 +244,9 @@ func (s *Store) run(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch) error
 	}
 	defer conn.Release() // which closes it, unless it is idle and sound
 	notes := conn.Conn().PgConn().CustomData()
+	if notes[direct] != nil && b.QueuedQueries[0].SQL == settingsWithoutJoins {
+		b.QueuedQueries = b.QueuedQueries[1:]
+	}
 	delete(notes, unreplicated)
 	if err := conn.SendBatch(ctx, b).Close(); err != nil {
 		return classify(err)

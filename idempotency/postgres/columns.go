@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"context"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,7 +29,7 @@ func (o octets) BytesValue() ([]byte, error) { return o, nil }
 
 // registerArrays tells a connection the types of arrays, for where it does not ask the server for
 // those of parameters (exec mode).
-func registerArrays(_ context.Context, c *pgx.Conn) error {
+func registerArrays(c *pgx.Conn) {
 	m := c.TypeMap()
 	m.RegisterDefaultPgType(array[pgtype.UUID](nil), "_uuid")
 	m.RegisterDefaultPgType(array[pgtype.Text](nil), "_text")
@@ -40,7 +39,6 @@ func registerArrays(_ context.Context, c *pgx.Conn) error {
 	m.RegisterDefaultPgType(array[pgtype.Int4](nil), "_int4")
 	m.RegisterDefaultPgType(array[pgtype.Int8](nil), "_int8")
 	m.RegisterDefaultPgType(array[pgtype.Timestamptz](nil), "_timestamptz")
-	return nil
 }
 
 // column returns one column of a batch.

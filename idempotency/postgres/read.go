@@ -14,6 +14,7 @@ import (
 type readRecord struct {
 	idempotency.Record
 	settledNow         bool      // by the transaction that read it
+	whole              bool      // its answer, if it has one, has been read and checked
 	payloadDay         time.Time // of a completed one
 	fields, body, seal []byte
 }
@@ -107,12 +108,13 @@ func at(t pgtype.Timestamptz) time.Time {
 // lacksAnswer says whether the record is completed but its answer neither read nor in hand: the one in
 // hand counts only if the transaction that was read in stored it.
 func (r *readRecord) lacksAnswer(inHand *idempotency.Response) bool {
-	return r.State == idempotency.Completed &&
+	return r.State == idempotency.Completed && !r.whole &&
 		!(inHand != nil && r.settledNow && r.Response != nil && inHand.Digest == r.Response.Digest)
 }
 
 // unseal gives a completed record its stored answer, if that matches its seal.
 func (r *readRecord) unseal() {
+	r.whole = true
 	if r.State != idempotency.Completed {
 		return
 	}

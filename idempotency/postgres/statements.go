@@ -12,9 +12,9 @@ var files embed.FS
 var (
 	settings                   = statement("settings")
 	settingsWithoutJoins       = statement("settings_without_joins")
+	sessionSettings            = strings.ReplaceAll(settingsWithoutJoins, ", true)", ", false)")
 	lockRows                   = statement("lock")
 	readRecords                = statement("read")
-	readUnlessOwn              = statement("read_unless_own")
 	readWithPayloads           = statement("read_with_payloads")
 	claimIfUnseen              = statement("claim_if_unseen")
 	claimIfNotExecutedOrResend = statement("claim_if_not_executed_or_resend")

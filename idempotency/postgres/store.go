@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,6 +61,8 @@ type Store struct {
 	keep     idempotency.Retention
 	grace    time.Duration
 	walks    pace // of the walk for overdue records
+
+	retries atomic.Int32 // for how many more batches of claims retries are to be expected
 
 	mu     sync.Mutex
 	epochs map[[16]byte]int64 // the greatest that each instance of this process had; rows are purged
@@ -150,7 +153,7 @@ func parse(dsn string, o Options) (*pgxpool.Config, error) {
 	if !strings.Contains(dsn, "pool_max_conns") {
 		config.MaxConns = defaultConns
 	}
-	config.AfterConnect = registerArrays
+	config.AfterConnect = prepare
 	config.PingTimeout = min(time.Second, o.StoreTimeout)
 	return config, nil
 }

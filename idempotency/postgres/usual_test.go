@@ -76,14 +76,18 @@ func TestRoundTrips(t *testing.T) {
 	first[0] = claim
 	slices.Reverse(first)
 	granted := step("claims", 1, first)
-	step("claims of busy operations by others", 1, again(first))
-	step("the same claims again", 2, first)
+	step("claims of busy operations by others", 2, again(first))
+	step("and by others, now that retries are expected", 1, again(first))
+	step("the same claims again", 1, first)
 	answers := completions(granted, []byte("x"))
 	bodiless := answers[1].(idempotency.Complete)
 	bodiless.Response = bodiless.Response.Bodiless()
 	answers[1] = bodiless
 	step("answers in time", 1, answers)
 	step("the same answers again", 3, answers) // and the bodies, which this batch did not store
+	step("claims of answered operations", 1, again(first))
+	s.retries.Store(0)
+	step("claims of answered operations, which nobody expected", 2, again(first))
 
 	others := step("more claims", 1, newClaims(2, owner))
 	mixed := []idempotency.Transition{
