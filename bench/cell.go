@@ -44,7 +44,8 @@ type farm struct {
 	starter
 	backend *process
 	targets map[target]*running
-	keys    keySet
+	keys    keySet // all that are primed
+	hot     int    // how many of them replay repeats
 	warmUp  time.Duration
 	length  time.Duration
 }
@@ -57,7 +58,7 @@ func (f *farm) measure(ctx context.Context, c cell, round int) (sample, error) {
 	t := f.targets[c.Target]
 	l := load{
 		Address: t.addr, Workload: c.Workload, Connections: c.Connections,
-		WarmUp: f.warmUp, Duration: f.length, Keys: f.keys, Expect: c.Target.expects(c.Workload),
+		WarmUp: f.warmUp, Duration: f.length, Keys: f.keysOf(c.Workload), Expect: c.Target.expects(c.Workload),
 	}
 	if f.profiles != "" {
 		l.Profile = filepath.Join(f.profiles, fmt.Sprintf("load-%s-%s-%d.pprof", c.Target, c.Workload, c.Connections))
@@ -92,7 +93,16 @@ func (f *farm) measure(ctx context.Context, c cell, round int) (sample, error) {
 	}, nil
 }
 
-// prime gets every key of the replay set answered once.
+// keysOf returns the keys of a workload. The few that replay repeats are the first of the many.
+func (f *farm) keysOf(w workload) keySet {
+	keys := f.keys
+	if w == replay {
+		keys.Count = min(keys.Count, f.hot)
+	}
+	return keys
+}
+
+// prime gets every key that is to be replayed answered once.
 func (f *farm) prime(ctx context.Context, t target) error {
 	target := f.targets[t]
 	before, err := f.count(ctx)

@@ -24,7 +24,7 @@ func startFarm(t *testing.T) *farm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &farm{targets: map[target]*running{}, keys: keySet{Millis: 1, Seed: 1, Count: 50}, length: 50 * time.Millisecond}
+	f := &farm{targets: map[target]*running{}, keys: keySet{Millis: 1, Seed: 1, Count: 50}, hot: 20, length: 50 * time.Millisecond}
 	f.self, f.dir = self, t.TempDir()
 	t.Cleanup(f.stop)
 	b, err := f.role(t.Context(), "backend")
@@ -40,7 +40,7 @@ func startFarm(t *testing.T) *farm {
 
 func TestMeasureProcesses(t *testing.T) {
 	f := startFarm(t)
-	for _, w := range []workload{fresh, replay, get} {
+	for _, w := range []workload{fresh, replay, cold, get} {
 		s, err := f.measure(t.Context(), cell{plainProxy, w, 4}, 3)
 		if err != nil {
 			t.Fatal(err)

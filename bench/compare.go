@@ -22,14 +22,18 @@ func compare(ctx context.Context, o options) error {
 	f := &farm{targets: map[target]*running{}, warmUp: o.warmUp, length: o.duration}
 	defer f.stop()
 	f.dir, f.access, f.profiles = dir, o.access, o.profiles
+	f.hot = o.replayKeys
 	f.keys = keySet{Millis: time.Now().UnixMilli(), Seed: 1, Count: o.replayKeys}
+	if slices.Contains(o.workloads, cold) {
+		f.keys.Count = max(o.coldKeys, o.replayKeys)
+	}
 	r := &report{Date: time.Now(), Machine: machine()}
 	if err := f.setUp(ctx, o, r); err != nil {
 		return err
 	}
 	cells := cellsOf(o.targets, o.workloads, o.connections)
-	r.Method = fmt.Sprintf("%d rounds of %v for each cell after %v of warm-up, interleaved; ratios of medians, min–max over rounds; %d replayed keys",
-		o.rounds, o.duration, o.warmUp, o.replayKeys)
+	r.Method = fmt.Sprintf("%d rounds of %v for each cell after %v of warm-up, interleaved; ratios of medians, min–max over rounds; %d replayed keys, %d cold ones",
+		o.rounds, o.duration, o.warmUp, o.replayKeys, o.coldKeys)
 	for round := range o.rounds {
 		for i, c := range rotate(cells, len(o.targets), round) {
 			fmt.Fprintf(os.Stderr, "round %d/%d, cell %d/%d: %s %s at %d connections", round+1, o.rounds, i+1, len(cells), c.Workload, c.Target, c.Connections)
@@ -106,7 +110,7 @@ func (f *farm) setUp(ctx context.Context, o options, r *report) error {
 			return err
 		}
 		f.targets[t] = started
-		if t != plainProxy && slices.Contains(o.workloads, replay) {
+		if t.stores() && slices.ContainsFunc(o.workloads, workload.replays) {
 			if err := f.prime(ctx, t); err != nil {
 				return err
 			}

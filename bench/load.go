@@ -19,10 +19,13 @@ type workload string
 
 const (
 	fresh  workload = "fresh"  // POSTs, each with a key of its own
-	replay workload = "replay" // POSTs with keys that have been answered before
+	replay workload = "replay" // POSTs with keys that have been answered before, few enough to be in memory
+	cold   workload = "cold"   // the same with so many keys that hardly any is
 	get    workload = "get"    // GETs, which no idempotency layer touches
-	prime  workload = "prime"  // the POSTs that replay repeats, each once; not measured
+	prime  workload = "prime"  // the POSTs that replay and cold repeat, each once; not measured
 )
+
+func (w workload) replays() bool { return w == replay || w == cold }
 
 // load is the whole instruction for one load generator, as JSON on its standard input.
 type load struct {
@@ -31,7 +34,7 @@ type load struct {
 	Connections int           `json:"connections"`
 	WarmUp      time.Duration `json:"warm_up"`  // not measured, but checked like the rest
 	Duration    time.Duration `json:"duration"` // measured
-	Keys        keySet        `json:"keys"`     // of replay and prime
+	Keys        keySet        `json:"keys"`     // of replay, cold and prime
 	Expect      expectation   `json:"expect"`
 	Profile     string        `json:"profile"` // file for a CPU profile, or empty
 }
@@ -110,7 +113,7 @@ func (l load) sources() func() keySource {
 	case prime:
 		keys, used := l.Keys.keys(), new(atomic.Int64)
 		return func() keySource { return primeKeys{keys, used} }
-	case replay:
+	case replay, cold:
 		keys := l.Keys.keys()
 		return func() keySource { return replayKeys{keys, newRandom()} }
 	case get:

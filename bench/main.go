@@ -23,6 +23,7 @@ type options struct {
 	targets     []target
 	pools       []int
 	replayKeys  int
+	coldKeys    int
 	gateway     string
 	access      bool
 	dir         string
@@ -60,10 +61,11 @@ func parseOptions(args []string) (options, error) {
 	flags.DurationVar(&o.duration, "duration", 2*time.Second, "measured time of a cell")
 	flags.DurationVar(&o.warmUp, "warmup", 500*time.Millisecond, "time before it that is checked and not measured")
 	connections := flags.String("connections", "1,16,64,256", "numbers of connections")
-	workloads := flags.String("workloads", "fresh,replay,get", "what to send")
-	targets := flags.String("targets", "proxy,middleware,postgres,sqlite", "whom to compare")
+	workloads := flags.String("workloads", "fresh,replay,cold,get", "what to send")
+	targets := flags.String("targets", "proxy,tuned,middleware,postgres,sqlite", "whom to compare")
 	pools := flags.String("peer-pools", "4,8,16,32,64", "pool sizes to try for the middleware; the best at 64 connections is used")
-	flags.IntVar(&o.replayKeys, "replay-keys", 10000, "size of the set of keys that is replayed")
+	flags.IntVar(&o.replayKeys, "replay-keys", 1000, "how many keys replay repeats")
+	flags.IntVar(&o.coldKeys, "cold-keys", 60000, "how many keys cold repeats")
 	flags.StringVar(&o.gateway, "gateway", "", "binary to measure (default: build ./cmd/onceway)")
 	flags.BoolVar(&o.access, "access-log", false, "let Onceway write its access log; the peers have none")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "where databases are put, on a disk of the kind that you care about")
@@ -71,7 +73,7 @@ func parseOptions(args []string) (options, error) {
 	flags.StringVar(&o.profiles, "profile", "", "directory for CPU profiles of every part")
 	flags.Parse(args)
 	if *short {
-		quick := map[string]string{"rounds": "1", "duration": "300ms", "warmup": "100ms", "peer-pools": "16", "replay-keys": "1000"}
+		quick := map[string]string{"rounds": "1", "duration": "300ms", "warmup": "100ms", "peer-pools": "16", "cold-keys": "2000"}
 		flags.Visit(func(f *flag.Flag) { delete(quick, f.Name) })
 		for name, value := range quick {
 			if err := flags.Set(name, value); err != nil {
@@ -86,14 +88,14 @@ func parseOptions(args []string) (options, error) {
 	if o.pools, err = numbers(*pools); err != nil {
 		return o, err
 	}
-	if o.workloads, err = oneOf(*workloads, fresh, replay, get); err != nil {
+	if o.workloads, err = oneOf(*workloads, fresh, replay, cold, get); err != nil {
 		return o, err
 	}
-	if o.targets, err = oneOf(*targets, plainProxy, usualMiddleware, oncewayPostgres, oncewaySQLite); err != nil {
+	if o.targets, err = oneOf(*targets, plainProxy, tunedProxy, usualMiddleware, oncewayPostgres, oncewaySQLite); err != nil {
 		return o, err
 	}
-	if o.rounds < 1 || o.duration <= 0 || o.replayKeys < 1 || flags.NArg() > 0 {
-		return o, fmt.Errorf("rounds, duration and replay-keys must be positive, and there are no arguments")
+	if o.rounds < 1 || o.duration <= 0 || o.replayKeys < 1 || o.coldKeys < 1 || flags.NArg() > 0 {
+		return o, fmt.Errorf("rounds, duration and numbers of keys must be positive, and there are no arguments")
 	}
 	return o, nil
 }

@@ -78,7 +78,7 @@ func summarise(cells []cell, samples []sample) []row {
 	return rows
 }
 
-var workloadNames = map[workload]string{fresh: "Fresh POST", replay: "Replay", get: "GET"}
+var workloadNames = map[workload]string{fresh: "Fresh POST", replay: "Replay, in memory", cold: "Replay, from the store", get: "GET"}
 
 // print writes the report for humans.
 func (r *report) print(w io.Writer) error {

@@ -49,6 +49,8 @@ func runRole(args []string) error {
 			return new(backend).serve(ctx, l)
 		case "proxy":
 			return serveHTTP(ctx, l, newProxy(*backendAddr))
+		case "tuned":
+			return serveHTTP(ctx, l, newTuned(*backendAddr))
 		case "middleware":
 			m, err := newMiddleware(ctx, *dsn, *pool, newProxy(*backendAddr))
 			if err != nil {

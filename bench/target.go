@@ -16,6 +16,7 @@ type target string
 
 const (
 	plainProxy      target = "proxy"      // peer (a): httputil.ReverseProxy, no store
+	tunedProxy      target = "tuned"      // the same with pooled buffers
 	usualMiddleware target = "middleware" // peer (b): the same, with one INSERT and one UPDATE
 	oncewayPostgres target = "postgres"   // Onceway on Postgres
 	oncewaySQLite   target = "sqlite"     // Onceway on SQLite
@@ -28,24 +29,27 @@ func (t target) expects(w workload) expectation {
 	}
 	e := expectation{Status: 201}
 	switch t {
-	case plainProxy:
+	case plainProxy, tunedProxy:
 	case usualMiddleware:
-		if w == replay {
+		if w.replays() {
 			e.Replayed = "true"
 		}
 	case oncewayPostgres, oncewaySQLite:
 		e.State = "executed"
-		if w == replay {
+		if w.replays() {
 			e.State, e.Replayed = "replayed", "true"
 		}
 	}
 	return e
 }
 
+// stores reports whether t can replay.
+func (t target) stores() bool { return t != plainProxy && t != tunedProxy }
+
 // executions returns how many of n answered requests the backend must have executed.
 func (t target) executions(w workload, n int) int {
 	switch {
-	case w == get, w == replay && t != plainProxy:
+	case w == get, w.replays() && t.stores():
 		return 0
 	}
 	return n
@@ -73,8 +77,8 @@ type starter struct {
 // connections to the database.
 func (s *starter) start(ctx context.Context, t target, pool int) (*running, error) {
 	switch t {
-	case plainProxy:
-		return s.role(ctx, "proxy")
+	case plainProxy, tunedProxy:
+		return s.role(ctx, string(t))
 	case usualMiddleware:
 		return s.role(ctx, "middleware", "-pool", strconv.Itoa(pool), "-dsn", s.postgres.dsn("middleware"))
 	case oncewayPostgres:
