@@ -146,7 +146,7 @@ func (c *Committer) Submit(t Transition, late func(Result, error)) (Result, erro
 	defer timer.Stop()
 	select {
 	case <-it.ready:
-		return it.result, it.err
+		return *it.result, it.err
 	case <-timer.C:
 		if left, untouched := it.leave(); untouched {
 			return Result{}, &RolledBackError{Err: ErrStoreTimeout}
@@ -154,7 +154,7 @@ func (c *Committer) Submit(t Transition, late func(Result, error)) (Result, erro
 			return Result{}, ErrStoreTimeout
 		}
 		<-it.ready // it was finished at this very moment
-		return it.result, it.err
+		return *it.result, it.err
 	}
 }
 
@@ -264,7 +264,7 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 			} else if contradicts(it.t, results[i].Record) {
 				c.o.Observer.Contradicted(it.op)
 			}
-			it.finish(results[i], nil)
+			it.finish(&results[i], nil)
 		}
 		l.settle(batch)
 		return nil, nil
@@ -274,7 +274,7 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 	}
 	var rolledBack *RolledBackError
 	if len(batch) == 1 && errors.As(err, &rolledBack) && !rolledBack.Blocked {
-		batch[0].finish(Result{}, err)
+		batch[0].finish(new(Result), err)
 		l.settle(batch)
 		return nil, nil
 	}

@@ -11,9 +11,9 @@ type item struct {
 
 	mu      sync.Mutex
 	state   itemState
-	trying  bool // a batch with it is on its way
-	unclear bool // a batch with it had an unknown outcome
-	result  Result
+	trying  bool    // a batch with it is on its way
+	unclear bool    // a batch with it had an unknown outcome
+	result  *Result // shared with its batch; nobody changes it
 	err     error
 	ready   chan struct{} // closed when result and err are set
 }
@@ -65,7 +65,7 @@ func (it *item) failed(err error) {
 }
 
 // finish gives the item its result, or calls late if nobody waits for it.
-func (it *item) finish(r Result, err error) {
+func (it *item) finish(r *Result, err error) {
 	it.mu.Lock()
 	if err != nil && it.perishable && it.unclear {
 		err = ErrStoreTimeout // this try left no trace, but an earlier one may have
@@ -78,7 +78,7 @@ func (it *item) finish(r Result, err error) {
 	}
 	it.mu.Unlock()
 	if left && it.late != nil {
-		it.late(r, err)
+		it.late(*r, err)
 	}
 }
 
@@ -88,7 +88,7 @@ func (it *item) giveUp() {
 	untouched := it.perishable && !it.unclear
 	if it.state == waiting {
 		it.state = finished
-		it.err = ErrStoreTimeout
+		it.result, it.err = new(Result), ErrStoreTimeout
 		if untouched {
 			it.err = &RolledBackError{Err: ErrStopped}
 		}

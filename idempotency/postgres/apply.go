@@ -16,8 +16,9 @@ import (
 // batch is a batch of moves under way.
 type batch struct {
 	moves
-	records []readRecord // in the order of ids; those that are not known yet have no ID
-	wrote   bool         // something may have been committed
+	records []readRecord              // in the order of ids; those that are not known yet have no ID
+	wrote   bool                      // something may have been committed
+	earlier []idempotency.OperationID // whose claims an earlier try wrote
 }
 
 // Apply implements [idempotency.Store]. It takes one round trip, one transaction, for what is usual:

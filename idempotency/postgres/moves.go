@@ -39,9 +39,15 @@ func sorted(ts []idempotency.Transition) (m moves, ok bool) {
 		always, usual := true, false
 		switch t := t.(type) {
 		case idempotency.Claim:
+			if m.claims == nil {
+				m.claims = make([]idempotency.Claim, 0, len(ts)-i)
+			}
 			m.claims = append(m.claims, t)
 			always, usual = t.Resend, true
 		case idempotency.Complete:
+			if m.completes == nil {
+				m.completes = make([]idempotency.Complete, 0, len(ts)-i)
+			}
 			m.completes = append(m.completes, t)
 			m.hold(id, t.Response)
 			usual = true

@@ -75,8 +75,9 @@ func (b *batch) takeRefusing(rows pgx.Rows, s *Store, first, last time.Time) err
 			continue // it is the claim's own, or its answer was not looked for
 		}
 		r.unseal()
-		b.records[i] = r
-		s.retries.Store(retriesExpected)
+		if b.stands(r, s) {
+			b.records[i] = r
+		}
 	}
 	return nil
 }
@@ -85,19 +86,34 @@ func (b *batch) takeRefusing(rows pgx.Rows, s *Store, first, last time.Time) err
 func (s *Store) lookUp(ctx context.Context, b *batch) error {
 	var ids []idempotency.OperationID
 	for i := range b.claims {
-		if id := b.claims[i].Attempt.Operation; b.records[b.place(id)].ID != id {
+		if id := b.claims[i].Attempt.Operation; b.records[b.place(id)].ID != id && !slices.Contains(b.earlier, id) {
 			ids = append(ids, id)
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	s.retries.Store(retriesExpected)
 	found, err := s.find(ctx, ids, nil)
-	for i := range found {
-		b.records[b.place(found[i].ID)] = found[i]
+	for _, r := range found {
+		if b.stands(r, s) {
+			b.records[b.place(r.ID)] = r
+		}
 	}
 	return err
+}
+
+// stands reports whether a record stands against its claim. It does not if an earlier try of the claim
+// wrote it: then the rest of Apply has to make sure of it.
+func (b *batch) stands(r readRecord, s *Store) bool {
+	i, _ := slices.BinarySearchFunc(b.claims, r.ID, func(t idempotency.Claim, id idempotency.OperationID) int {
+		return bytes.Compare(t.Attempt.Operation[:], id[:])
+	})
+	if r.Attempt.ID == b.claims[i].Attempt.ID {
+		b.earlier = append(b.earlier, r.ID)
+		return false
+	}
+	s.retries.Store(retriesExpected)
+	return true
 }
 
 func queueClaims(q *pgx.Batch, o idempotency.Owner, ts []idempotency.Claim) *pgx.QueuedQuery {
