@@ -6,6 +6,8 @@ SHELL := bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME := 20s
+MINUTES := 5
+SEED :=
 
 .PHONY: build
 build: ## build bin/onceway, static and stripped
@@ -57,6 +59,10 @@ FROM := 1
 .PHONY: simulate
 simulate: ## run SEEDS simulated worlds from seed FROM on; one that fails prints how to see it again
 	go test ./internal/simulator -run '^TestSimulate$$' -v -timeout 60m -seeds $(SEEDS) -from $(FROM)
+
+.PHONY: chaos
+chaos: ## two gateways under all faults for MINUTES, checked against the ledger; SEED=n repeats a schedule
+	@ONCEWAY_CHAOS=$(MINUTES)m ONCEWAY_CHAOS_SEED=$(SEED) go test -count=1 -v -timeout $$(( $(MINUTES) + 10 ))m -run TestChaos ./internal/chaos
 
 .PHONY: bench
 bench: ## compare with peers; see bench/README.md

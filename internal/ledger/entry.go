@@ -6,11 +6,13 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"time"
 )
 
 // Entry is one line of the ledger.
 type Entry struct {
 	Event   Event
+	At      time.Time
 	Request int64 // 1, 2, … in order of arrival; one for all lines of a request
 	Conn    int64 // 1, 2, …: the connection that it came by
 
@@ -63,6 +65,7 @@ func openBook(path string) (*book, error) {
 
 // write returns when the line is on disk. A ledger that cannot be written is no ledger: it panics.
 func (b *book) write(e Entry) {
+	e.At = time.Now()
 	line, err := json.Marshal(e)
 	if err == nil {
 		b.mu.Lock()

@@ -10,6 +10,7 @@ const Field = "X-Script"
 type Script struct {
 	Lookup []string `json:",omitempty"` // URLs to get before anything else; each answer is a line "lookup"
 	Before string   `json:",omitempty"` // a gate to wait at before the effect
+	Pause  int      `json:",omitempty"` // milliseconds of work before the effect
 
 	NoEffect bool   `json:",omitempty"` // do not execute
 	After    string `json:",omitempty"` // a gate to wait at after the effect

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 )
 
 type connKey struct{}
@@ -56,6 +57,7 @@ func (p *process) serve(w http.ResponseWriter, r *http.Request) {
 		return // what arrived in part is not executed
 	}
 	p.gates.pass(s.Before)
+	time.Sleep(time.Duration(s.Pause) * time.Millisecond)
 	if !s.NoEffect {
 		e.Event, e.Body, e.Length = Effect, content, length
 		p.book.write(e)

@@ -192,3 +192,51 @@ func TestCutNow(t *testing.T) {
 		t.Error("a byte came after the end")
 	}
 }
+
+// What is held passes when it is resumed, although its sender has gone; and a cut ends all connections.
+func TestHoldAndCutAll(t *testing.T) {
+	backend, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backend.Close()
+	relay, err := Listen(backend.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer relay.Close()
+	client, err := net.Dial("tcp", relay.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := backend.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+
+	relay.Hold()
+	if _, err := io.WriteString(client, "late"); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	if n := relay.Conn(0).Up.Bytes(); n != 0 {
+		t.Errorf("%d bytes passed", n)
+	}
+	relay.Resume()
+	relay.Resume()
+	if b, err := io.ReadAll(server); string(b) != "late" || err != nil {
+		t.Errorf("%q arrived, %v", b, err)
+	}
+
+	other, err := net.Dial("tcp", relay.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	relay.Conn(1)
+	relay.CutAll(true)
+	if _, err := other.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection goes on")
+	}
+}

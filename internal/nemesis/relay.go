@@ -3,6 +3,7 @@ package nemesis
 import (
 	"io"
 	"net"
+	"slices"
 	"sync"
 )
 
@@ -16,6 +17,7 @@ type Relay struct {
 
 	mu     sync.Mutex
 	closed bool
+	held   chan struct{} // not nil while bytes are held; closed when they may pass
 	conns  []*Conn
 	grown  chan struct{} // closed and replaced when conns grows
 }
@@ -51,6 +53,50 @@ func (r *Relay) Close() {
 	}
 	r.mu.Unlock()
 	r.work.Wait()
+}
+
+// Hold stops every byte of every connection, in both directions, until Resume. What was on its way is then
+// delivered, also if its sender has long given up.
+func (r *Relay) Hold() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held == nil {
+		r.held = make(chan struct{})
+	}
+}
+
+// Resume ends Hold. It is safe to call twice.
+func (r *Relay) Resume() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held != nil {
+		close(r.held)
+		r.held = nil
+	}
+}
+
+// CutAll ends every connection now, with a reset or in good order. New ones are accepted.
+func (r *Relay) CutAll(rst bool) {
+	r.mu.Lock()
+	conns := slices.Clone(r.conns)
+	r.mu.Unlock()
+	for _, c := range conns {
+		c.Cut(rst)
+	}
+}
+
+// passing waits while bytes are held.
+func (c *Conn) passing() {
+	c.relay.mu.Lock()
+	held := c.relay.held
+	c.relay.mu.Unlock()
+	if held == nil {
+		return
+	}
+	select {
+	case <-held:
+	case <-c.done:
+	}
 }
 
 // Accepted returns how many connections have been accepted so far.
@@ -293,6 +339,7 @@ func (c *Conn) copyOut(dst io.Writer, src io.Reader, m *Meter) error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := src.Read(buf)
+		c.passing()
 		if n > 0 {
 			if _, err := dst.Write(buf[:n]); err != nil {
 				return err

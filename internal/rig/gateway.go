@@ -3,6 +3,10 @@ package rig
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -95,6 +99,54 @@ func (g *Gateway) Launch(t testing.TB) {
 func (g *Gateway) Launched(t testing.TB) {
 	t.Helper()
 	g.launch(t)
+}
+
+// Revive starts the process, again if it ends, and returns when it is ready: its store may be away.
+func (g *Gateway) Revive(t testing.TB) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		from := g.output.Len()
+		g.launch(t)
+		poll := time.NewTicker(5 * time.Millisecond)
+		defer poll.Stop()
+		for alive := true; alive; {
+			select {
+			case <-g.exited:
+				alive = false
+			case <-poll.C:
+				if found := banner.FindStringSubmatch(g.output.String()[from:]); found != nil {
+					g.Addr, g.Admin = found[1], found[2]
+					if g.ready(t) == http.StatusOK {
+						return
+					}
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("the gateway is not ready within %v", patience)
+				}
+			}
+		}
+	}
+	t.Fatalf("the gateway does not start within %v", patience)
+}
+
+// FixedPort returns a loopback address that will still be free after a restart: below the ports that the
+// kernel gives to outgoing connections. A gateway takes it by ONCEWAY_LISTEN and ONCEWAY_ADMIN_LISTEN.
+func FixedPort(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))
+		l, err := net.Listen("tcp", address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		return address
+	}
+	t.Fatal("no free port")
+	return ""
 }
 
 // launch keeps the thread that forks until the process is gone, because the kernel sends the

@@ -3,8 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -37,7 +35,7 @@ func TestRollingRestartsBehindHAProxy(t *testing.T) {
 	var gateways [2]*rig.Gateway
 	var ports [4]string
 	for i := range ports {
-		ports[i] = fixedPort(t)
+		ports[i] = rig.FixedPort(t)
 	}
 	for i := range gateways {
 		gateways[i] = rig.Serve(t, rig.Config{
@@ -189,7 +187,7 @@ func startHAProxy(t *testing.T, changes map[string]string) *haproxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := fixedPort(t)
+	address := rig.FixedPort(t)
 	h := &haproxy{address: address}
 	for old, replacement := range changes {
 		if !bytes.Contains(text, []byte(old)) {
@@ -237,26 +235,6 @@ func startHAProxy(t *testing.T, changes map[string]string) *haproxy {
 			t.Fatal("haproxy does not serve")
 		}
 	}
-}
-
-// fixedPort returns a loopback address that will still be free after a restart: below the ports that the
-// kernel gives to outgoing connections.
-func fixedPort(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))
-		l, err := net.Listen("tcp", address)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.Close()
-		return address
-	}
-	t.Fatal("no free port")
-	return ""
 }
 
 func portOf(address string) string {
