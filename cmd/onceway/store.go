@@ -59,7 +59,7 @@ func openStore(ctx context.Context, c *config.Config, migrate bool) (*openedStor
 	opened.committer.Timeout = c.StoreTimeout
 	if embedded {
 		opened.committer.OneLane, opened.committer.Flushers, opened.committer.MaxBatch = true, 1, 256
-		opened.recordStore, err = sqlite.Open(ctx, path, sqlite.Options{Lease: c.Lease})
+		opened.recordStore, err = sqlite.Open(ctx, path, sqlite.Options{Lease: c.Lease, Clock: wallClock})
 	} else {
 		opened.committer.Flushers = 4
 		opened.recordStore, err = openPostgres(ctx, c)

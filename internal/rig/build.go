@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -24,18 +25,25 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// builtIn is the directory of the binary; Main removes it when nothing uses it any more.
+// builtIn is the directory of the binaries; Main removes it when nothing uses it any more.
 var builtIn string
 
-// build makes the binary, with the race detector if the tests have it.
-var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "onceway-rig-")
-	if err != nil {
-		return "", err
+var builds struct {
+	sync.Mutex
+	done map[string]func() (string, error)
+}
+
+// build makes a binary with build tags, and with the race detector if the tests have it.
+func build(tags string) (string, error) {
+	if builtIn == "" {
+		dir, err := os.MkdirTemp("", "onceway-rig-")
+		if err != nil {
+			return "", err
+		}
+		builtIn = dir
 	}
-	builtIn = dir
-	path := filepath.Join(dir, "onceway")
-	args := []string{"build", "-o", path}
+	path := filepath.Join(builtIn, strings.Trim("onceway-"+strings.ReplaceAll(tags, ",", "-"), "-"))
+	args := []string{"build", "-o", path, "-tags", tags}
 	if raceEnabled {
 		args = append(args, "-race")
 	}
@@ -43,14 +51,29 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
-})
+}
 
 // Binary returns the path of the built program.
-func Binary(t testing.TB) string {
+func Binary(t testing.TB) string { return BinaryWith(t, "") }
+
+// BinaryWith returns the path of the program built with tags, a comma-separated list.
+func BinaryWith(t testing.TB, tags string) string {
 	t.Helper()
-	path, err := build()
+	path, err := builtWith(tags)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+func builtWith(tags string) (string, error) {
+	builds.Lock()
+	defer builds.Unlock()
+	if builds.done == nil {
+		builds.done = map[string]func() (string, error){}
+	}
+	if builds.done[tags] == nil {
+		builds.done[tags] = sync.OnceValues(func() (string, error) { return build(tags) })
+	}
+	return builds.done[tags]()
 }

@@ -22,6 +22,7 @@ type Config struct {
 	Caller    string   // default "{none: {}}"
 	Args      []string // of serve, instead of the file
 	Env       []string // NAME=value, beside the test's own environment
+	Tags      string   // build tags of the binary, separated by commas
 }
 
 func (c Config) yaml() string {

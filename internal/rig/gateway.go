@@ -30,6 +30,7 @@ type Gateway struct {
 	file    string
 	args    []string
 	env     []string
+	tags    string
 	process *os.Process
 	exited  chan struct{}
 	code    int
@@ -51,7 +52,7 @@ func New(t testing.TB, c Config) *Gateway {
 	if c.Store == "" {
 		c.Store = "sqlite:" + filepath.Join(dir, "onceway.db")
 	}
-	g := &Gateway{file: filepath.Join(dir, "onceway.yaml"), env: c.Env, output: &output{}}
+	g := &Gateway{file: filepath.Join(dir, "onceway.yaml"), env: c.Env, tags: c.Tags, output: &output{}}
 	g.args = []string{"serve", "--config", g.file, "--migrate"}
 	if c.Args != nil {
 		g.args = append([]string{"serve"}, c.Args...)
@@ -153,7 +154,7 @@ func FixedPort(t testing.TB) string {
 // parent-death signal when that thread ends.
 func (g *Gateway) launch(t testing.TB) {
 	t.Helper()
-	command := exec.Command(Binary(t), g.args...)
+	command := exec.Command(BinaryWith(t, g.tags), g.args...)
 	command.Env = append(environ(), g.env...)
 	command.Dir = filepath.Dir(g.file)
 	command.Stdout, command.Stderr = g.output, g.output
