@@ -44,8 +44,8 @@ type Cluster struct {
 	config   Config
 	programs programs
 	process  *os.Process
-	exited   chan struct{}  // closed when process is gone
-	watchdog io.WriteCloser // its end tells the watchdog to remove everything
+	exited   <-chan struct{} // closed when process is gone
+	watchdog io.WriteCloser  // its end tells the watchdog to remove everything
 }
 
 // Mode says how a server is stopped.
@@ -116,6 +116,19 @@ func (c *Cluster) NewDatabase(t testing.TB) string {
 
 // create makes the directory and the data of a cluster, and its watchdog.
 func create(config Config) (*Cluster, error) {
+	c, err := newCluster(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.init(); err != nil {
+		c.remove()
+		return nil, err
+	}
+	return c, nil
+}
+
+// newCluster makes the directory of a cluster and its watchdog.
+func newCluster(config Config) (*Cluster, error) {
 	programs, err := findPrograms()
 	if err != nil {
 		return nil, err
@@ -129,14 +142,11 @@ func create(config Config) (*Cluster, error) {
 		os.RemoveAll(dir)
 		return nil, err
 	}
-	if err := c.init(); err != nil {
-		c.remove()
-		return nil, err
-	}
 	return c, nil
 }
 
-func (c *Cluster) init() error {
+// settle gives the directory to whom the server runs as, and finds a port.
+func (c *Cluster) settle() error {
 	if err := c.programs.own(c.Dir); err != nil {
 		return err
 	}
@@ -146,6 +156,13 @@ func (c *Cluster) init() error {
 			return err
 		}
 		c.Port = port
+	}
+	return nil
+}
+
+func (c *Cluster) init() error {
+	if err := c.settle(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -180,24 +197,29 @@ func (c *Cluster) start() error {
 	}
 	postgres := exec.Command(c.programs.postgres, "-D", c.data(), "-k", c.Dir, "-h", listen, "-p", strconv.Itoa(c.Port))
 	postgres.Dir, postgres.Stdout, postgres.Stderr, postgres.SysProcAttr = c.Dir, log, log, c.programs.attributes()
-	started, exited := make(chan error), make(chan struct{})
-	go func() {
-		// The kernel sends the parent-death signal when the thread that forked ends, so that
-		// thread is kept until the server is gone.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := postgres.Start()
-		started <- err
-		if err == nil {
-			postgres.Wait()
-		}
-		close(exited)
-	}()
-	if err := <-started; err != nil {
+	exited, err := runKeeping(postgres)
+	if err != nil {
 		return err
 	}
 	c.process, c.exited = postgres.Process, exited
 	return c.awaitReady()
+}
+
+// runKeeping starts a command and closes exited when it has ended. The kernel sends the parent-death
+// signal when the thread that forked ends, so that thread is kept until the command is gone.
+func runKeeping(command *exec.Cmd) (exited <-chan struct{}, err error) {
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := command.Start()
+		started <- err
+		if err == nil {
+			command.Wait()
+		}
+		close(ended)
+	}()
+	return ended, <-started
 }
 
 func (c *Cluster) awaitReady() error {

@@ -98,3 +98,29 @@ func TestWithDatabase(t *testing.T) {
 		}
 	}
 }
+
+func TestStandbyIsPromoted(t *testing.T) {
+	primary := NewCluster(t, Config{TCP: true, Settings: map[string]string{"fsync": "off"}})
+	standby := NewStandby(t, primary)
+	if !query[bool](t, standby.DSN("postgres"), "SELECT pg_is_in_recovery()") {
+		t.Error("the standby is none")
+	}
+	execute(t, primary.DSN("postgres"), "CREATE TABLE kept AS SELECT 42 AS v")
+	dsn := HostListDSN("postgres", standby, primary)
+	if got := query[int](t, dsn, "SELECT current_setting('port')::integer"); got != primary.Port {
+		t.Errorf("connected to port %d, the primary's is %d", got, primary.Port)
+	}
+	primary.Stop(Fast)
+	standby.Promote(t)
+	if got := query[int](t, dsn, "SELECT v FROM kept"); got != 42 {
+		t.Errorf("read %d", got)
+	}
+}
+
+func TestPoolerIsInTransactionMode(t *testing.T) {
+	c := NewCluster(t, Config{Settings: map[string]string{"fsync": "off"}})
+	p := NewPooler(t, c)
+	if got := query[string](t, p.DSN("postgres"), "SELECT current_user"); got != User {
+		t.Errorf("user %s", got)
+	}
+}

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
@@ -34,6 +35,16 @@ func findPrograms() (programs, error) {
 		}
 	}
 	return programs{}, errNoPrograms
+}
+
+// findProgram finds a further program of the server's.
+func findProgram(name string) (string, error) {
+	for _, dir := range candidates() {
+		if path := filepath.Join(dir, name); executable(path) {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("PostgreSQL's %s is not to be found: install the server's package", name)
 }
 
 // candidates lists directories, best first: what the user put into PATH, what pg_config says, then

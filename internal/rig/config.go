@@ -22,6 +22,7 @@ type Config struct {
 	Caller    string   // default "{none: {}}"
 	Args      []string // of serve, instead of the file
 	Env       []string // NAME=value, beside the test's own environment
+	Migrated  bool     // the store's schema is there: start without --migrate
 	Tags      string   // build tags of the binary, separated by commas
 }
 

@@ -54,6 +54,9 @@ func New(t testing.TB, c Config) *Gateway {
 	}
 	g := &Gateway{file: filepath.Join(dir, "onceway.yaml"), env: c.Env, tags: c.Tags, output: &output{}}
 	g.args = []string{"serve", "--config", g.file, "--migrate"}
+	if c.Migrated {
+		g.args = g.args[:len(g.args)-1]
+	}
 	if c.Args != nil {
 		g.args = append([]string{"serve"}, c.Args...)
 	}
