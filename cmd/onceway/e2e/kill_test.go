@@ -2,107 +2,12 @@ package e2e
 
 import (
 	"math/rand/v2"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/onceway/onceway/internal/ledger"
 	"github.com/onceway/onceway/internal/rig"
 )
-
-// intent is what one client wants done once, over all its retries.
-type intent struct {
-	request rig.Request
-	answer  *rig.Answer // the final one, as first seen
-	unknown bool        // somebody was told so
-}
-
-// pursue sends a request until its outcome is final or unknown. It returns false when the gateway is gone.
-func (i *intent) pursue(t *testing.T, at *rig.Gateway) bool {
-	for {
-		a, err := at.Try(t, i.request)
-		if err != nil {
-			return false
-		}
-		switch next := a.Header.Get("Idempotency-Next"); next {
-		case "done":
-			if i.answer != nil && i.answer.Bytes() != a.Bytes() {
-				t.Errorf("the answer was\n%s\nand is\n%s", i.answer.Bytes(), a.Bytes())
-			}
-			i.answer = a
-			return true
-		case "reconcile":
-			i.unknown = true
-			return true
-		case "wait", "resend":
-		default:
-			t.Errorf("%d, next %q: %s", a.Status, next, a.Body)
-			return true
-		}
-	}
-}
-
-// load lets clients pursue old and new intents until the gateway at addr is gone. It returns all intents.
-func load(t *testing.T, addr string, old []*intent, clients int, answered chan<- struct{}) []*intent {
-	var mu sync.Mutex
-	all, next := slices.Clone(old), 0
-	take := func() *intent {
-		mu.Lock()
-		defer mu.Unlock()
-		if next == len(all) {
-			all = append(all, &intent{request: rig.Request{Key: newKey(), Body: "a"}})
-		}
-		next++
-		return all[next-1]
-	}
-	at := &rig.Gateway{Addr: addr}
-	var working sync.WaitGroup
-	for range clients {
-		working.Go(func() {
-			for take().pursue(t, at) {
-				answered <- struct{}{}
-			}
-		})
-	}
-	working.Wait()
-	return all
-}
-
-// settledAs checks at the end what every intent came to against the ledger.
-func settledAs(t *testing.T, g *rig.Gateway, b *ledger.Backend, all []*intent) {
-	t.Helper()
-	final, unknown := 0, 0
-	for _, i := range all {
-		key, seen := i.request.Key, i.answer
-		if !i.pursue(t, g) {
-			t.Fatal("the gateway is gone")
-		}
-		r := g.Get(t, recordPath(key)).Record(t)
-		switch {
-		case i.answer != nil && r.State == "completed":
-			final++
-		case r.State == "unknown" && seen == nil && i.unknown:
-			unknown++
-		default:
-			t.Errorf("%s: the record is %s, answered before: %v", key, r.State, seen != nil)
-		}
-	}
-	effects := map[string]int{}
-	for _, e := range b.Of(t, ledger.Effect, "") {
-		effects[e.Key]++
-	}
-	for _, i := range all {
-		n := effects[i.request.Key]
-		if n > 1 || n == 0 && i.answer != nil {
-			t.Errorf("%s was executed %d times, answered: %v", i.request.Key, n, i.answer != nil)
-		}
-	}
-	t.Logf("%d operations, %d final, %d unknown", len(all), final, unknown)
-	if final == 0 {
-		t.Error("nothing was answered")
-	}
-}
 
 // Killed again and again under load, a gateway executes nothing twice and loses no answer that it gave.
 func TestOurselvesKill9UnderLoad(t *testing.T) {
@@ -113,7 +18,7 @@ func TestOurselvesKill9UnderLoad(t *testing.T) {
 		var all []*intent
 		for range 8 {
 			answered, done := make(chan struct{}, 1<<20), make(chan []*intent, 1)
-			go func(old []*intent) { done <- load(t, g.Addr, old, 6, answered) }(all)
+			go func(old []*intent) { done <- load(t, []string{g.Addr}, old, 6, answered, nil) }(all)
 			for range len(all) + rand.N(80) { // old intents are pursued first
 				<-answered
 			}
