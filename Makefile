@@ -64,6 +64,11 @@ simulate: ## run SEEDS simulated worlds from seed FROM on; one that fails prints
 chaos: ## two gateways under all faults for MINUTES, checked against the ledger; SEED=n repeats a schedule
 	@ONCEWAY_CHAOS=$(MINUTES)m ONCEWAY_CHAOS_SEED=$(SEED) go test -count=1 -v -timeout $$(( $(MINUTES) + 10 ))m -run TestChaos ./internal/chaos
 
+MUTANTS :=
+.PHONY: mutants
+mutants: ## break the code on purpose in every way of internal/mutants, or in those that MUTANTS matches, and say which test notices
+	go run ./internal/mutants -run '$(MUTANTS)'
+
 .PHONY: bench
 bench: ## compare with peers; see bench/README.md
 	go run ./bench
