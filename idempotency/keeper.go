@@ -2,7 +2,7 @@ package idempotency
 
 import (
 	"errors"
-	"math/rand/v2"
+
 	"sync"
 	"sync/atomic"
 	"time"
@@ -209,7 +209,7 @@ func (k *keeper) again(e SpooledEntry, refused int, err error) {
 		return
 	}
 	pause := min(firstRefusedPause<<min(refused, 6), lastRefusedPause)
-	time.AfterFunc(pause/2+rand.N(pause/2), func() { k.offer(e, refused+1, func() {}) })
+	time.AfterFunc(pause/2+k.committer.o.Pacer.Spread(e.Operation, pause/2), func() { k.offer(e, refused+1, func() {}) })
 }
 
 // conclude forgets an entry about which the store has had its say. What the store has is told from now on.

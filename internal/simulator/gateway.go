@@ -20,6 +20,7 @@ const (
 type slot struct {
 	w    *world
 	n    int
+	disk *disk // nil without a spool
 	mu   sync.Mutex
 	runs *gateway // nil while it is down
 	born int
@@ -67,9 +68,13 @@ func (s *slot) boot() {
 		g.lease = idempotency.NewLease(session{g}, i, lease, steady(s.w.trace.start))
 		g.engine = idempotency.NewEngine(session{g}, g.committer, g.lease, g.cache)
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
-		err := g.lease.Start(ctx, g.engine.ReleaseAbandoned)
+		if s.disk != nil {
+			g.engine.UseSpool(mount{s.disk, g}, nil)
+		}
+		err := g.lease.Start(ctx, g.rounds())
 		cancel()
 		if err == nil {
+			g.engine.DrainSpool()
 			s.mu.Lock()
 			s.runs = g
 			s.mu.Unlock()
@@ -77,6 +82,7 @@ func (s *slot) boot() {
 			return
 		}
 		g.committer.Stop()
+		g.engine.CloseSpool()
 		time.Sleep(d.between(200*time.Millisecond, time.Second))
 	}
 }
@@ -113,7 +119,20 @@ func (g *gateway) crash(down time.Duration) {
 // bury ends the goroutines of a process.
 func (g *gateway) bury() {
 	g.committer.Stop()
+	g.engine.CloseSpool()
 	_ = g.lease.Stop(context.Background())
+}
+
+// rounds are what a gateway does beside the renewals of its lease.
+func (g *gateway) rounds() func(context.Context) {
+	var reconciled time.Time
+	return func(ctx context.Context) {
+		g.engine.ReleaseAbandoned(ctx)
+		if time.Since(reconciled) >= 3*lease {
+			reconciled = time.Now()
+			_ = g.engine.ReconcileOwn(ctx, session{g}, lease) // the next round finds what this one missed
+		}
+	}
 }
 
 // pause stops the process for d, as SIGSTOP would: nothing enters or leaves it.

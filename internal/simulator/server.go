@@ -166,6 +166,13 @@ func (o session) Sweep(ctx context.Context) (int, error) {
 	})
 }
 
+// Executing implements [idempotency.OwnStore].
+func (o session) Executing(ctx context.Context, owner idempotency.Owner, age time.Duration, limit int) ([]idempotency.Attempt, error) {
+	return onLease(o, ctx, "executing", func(m *storetest.Model) ([]idempotency.Attempt, error) {
+		return m.Executing(context.Background(), owner, age, limit)
+	})
+}
+
 func onLease[T any](o session, ctx context.Context, what string, execute func(*storetest.Model) (T, error)) (T, error) {
 	v := o.g.w.store
 	s := o.g.w.dice.of(what+" "+o.g.name, now(o.g.w))

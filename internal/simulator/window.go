@@ -46,6 +46,8 @@ const (
 	answerLost     fault = "answer lost"
 	saysNo         fault = "backend refuses"
 	saysUnknown    fault = "backend says 503"
+	spooled        fault = "outcome kept in the spool"
+	spoolRefuses   fault = "spool refuses"
 )
 
 // reach are the windows that each fault must be seen in: a window that is never visited proves nothing.
@@ -59,12 +61,14 @@ var reach = []struct {
 	{refused, statements}, {blocked, statements},
 	{notReached, onTheWire}, {sendingLost, onTheWire}, {sendingLate, onTheWire}, {diesBefore, onTheWire}, {diesAfter, onTheWire},
 	{answersLate, onTheWire}, {answerCut, onTheWire}, {answerLost, onTheWire}, {saysNo, onTheWire}, {saysUnknown, onTheWire},
+	{spooled, atTheEnd}, {spoolRefuses, atTheEnd},
 }
 
 var (
 	everyWindow = []window{beforeClaim, claimed, dispatched, answered, recorded}
 	statements  = []window{beforeClaim, answered}
 	onTheWire   = []window{dispatched}
+	atTheEnd    = []window{answered}
 )
 
 // Visits counts how often each fault hit a request in each window.

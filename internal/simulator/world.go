@@ -24,6 +24,7 @@ type world struct {
 	slots   []*slot
 	ops     []*operation
 	names   map[idempotency.OperationID]string
+	spools  bool           // each machine has one
 	calm    atomic.Bool    // no new fault begins
 	others  sync.WaitGroup // all that goes on in the world
 
@@ -68,8 +69,13 @@ func newWorld(seed uint64) *world {
 	w.store = &server{w: w, model: storetest.NewModel(time.Now, lease, false), cut: make(chan struct{})}
 	w.backend = &backend{w: w, cut: make(chan struct{}), ledger: map[idempotency.OperationID][]effect{},
 		underway: map[idempotency.OperationID]int{}, serial: map[idempotency.OperationID]int{}}
+	w.spools = w.dice.of("spools").oneIn(2)
 	for n := range 2 + w.dice.of("gateways").n(2) {
-		w.slots = append(w.slots, &slot{w: w, n: n})
+		s := &slot{w: w, n: n}
+		if w.spools {
+			s.disk = &disk{w: w, name: fmt.Sprint(n), entries: map[idempotency.AttemptID]idempotency.Spooled{}}
+		}
+		w.slots = append(w.slots, s)
 	}
 	for _, caller := range []idempotency.Caller{"alice", "bob"} {
 		for n := range 4 { // the same keys for both
@@ -150,6 +156,11 @@ func (w *world) resolve(op *operation) {
 	r := w.find(op)
 	if r.State != idempotency.Unknown || !w.backend.quiet(op.id) {
 		return
+	}
+	for _, s := range w.slots {
+		if s.disk != nil && s.disk.holds(op.id) {
+			return // an operator is told so first
+		}
 	}
 	move := idempotency.Resolve{Operation: op.id, N: r.Attempt.N, By: "operator:alice", Evidence: "the ledger", Retention: op.retention(),
 		Verdict: idempotency.VerdictNotExecuted}
