@@ -80,7 +80,7 @@ func (v *server) draw(s *stream) verb {
 		{2, verb{fault: blackHole, loses: true, silent: true}},
 		{2, verb{fault: lostAfter, silent: true}},
 		{2, verb{fault: writtenLate, silent: true, lingers: s.between(time.Second, 40*time.Second)}},
-		{2, verb{fault: writtenLate, reset: true, lingers: s.between(10*time.Millisecond, 90*time.Second)}},
+		{2, verb{fault: writtenLate, reset: true, lingers: s.between(10*time.Millisecond, 45*time.Second)}},
 		{2, verb{fault: refused, refusal: errTooLong}},
 		{2, verb{fault: blocked, refusal: errLocked}},
 	})

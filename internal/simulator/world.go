@@ -112,8 +112,8 @@ func (w *world) live() (wrong []string) {
 	close(over)
 	w.calm.Store(true)
 	w.trace.add("calm")
-	// What is late is at most 90 s late; what a gateway has to do afterwards takes a lease, a budget, and some retries.
-	time.Sleep(90*time.Second + budget + 4*lease)
+	// What is late is at most 60 s late; what a gateway has to do afterwards takes a lease, a budget, and some retries.
+	time.Sleep(60*time.Second + budget + 2*lease)
 	wrong = w.settledAll()
 	for _, op := range w.ops {
 		w.resolve(op)
