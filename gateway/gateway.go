@@ -16,6 +16,7 @@ import (
 
 	"github.com/onceway/onceway/gateway/caller"
 	"github.com/onceway/onceway/gateway/config"
+	"github.com/onceway/onceway/gateway/probe"
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/reconcile"
 	"github.com/onceway/onceway/gateway/route"
@@ -28,6 +29,7 @@ import (
 type Options struct {
 	Config   *config.Config
 	Engine   *idempotency.Engine
+	Probes   idempotency.ProbeStore // of the engine's store; needed where a route says on_unknown: probe
 	Observer *telemetry.Observer
 	Log      *slog.Logger
 	Version  string
@@ -43,6 +45,7 @@ type Gateway struct {
 	unrouted   *telemetry.Route
 	basePath   string
 	reconcile  http.Handler
+	prober     *probe.Prober
 	problems   problem.Writer
 	observer   *telemetry.Observer
 	log        *slog.Logger
@@ -110,10 +113,14 @@ func New(o Options) (*Gateway, error) {
 		g.bounds[r] = b
 	}
 	g.waits, g.stopWait = context.WithCancel(g.work)
+	g.prober = newProber(o)
 	g.reconcile = reconcile.New(reconcile.Options{
 		Engine: o.Engine, Callers: g.callers, BasePath: g.basePath, MaxWait: c.MaxWait, Facts: facts(c, o.Version),
-		Observer: o.Observer, Log: o.Log, Work: g.waits, Now: o.Now,
+		Observer: o.Observer, Log: o.Log, Work: g.waits, Now: o.Now, Pending: g.prober.Pending,
 	})
+	if o.Probes != nil {
+		g.prober.Start()
+	}
 	return g, nil
 }
 
@@ -273,6 +280,7 @@ func (g *Gateway) EndWaits() { g.stopWait() }
 func (g *Gateway) Close() {
 	g.stopWait()
 	g.giveUp()
+	g.prober.Stop()
 	g.background.Wait()
 	for _, u := range g.upstreams {
 		u.Close()

@@ -128,12 +128,30 @@ func doubtTitle(p config.Idempotency) string {
 	case config.OnUnknownHold:
 		return "hold: nothing executes it again, and nobody asks the backend"
 	case config.OnUnknownProbe:
-		return "probe"
+		url, _, _ := strings.Cut(p.Probe.URL, "?") // a query may contain a credential
+		return "probe: GET " + url + "   " + probeTitle(p.Probe)
 	case config.OnUnknownResend:
 		return "resend: the next retry executes it again, so the backend must deduplicate by " + p.Header +
 			"   still in progress: " + numbers(p.InProgressStatuses)
 	}
 	return p.OnUnknown.String()
+}
+
+// probeTitle says what the answers of a probe are believed to prove.
+func probeTitle(p config.Probe) string {
+	executed := "executed, and forgotten unless it brings the operation's answer"
+	if p.Replay {
+		executed = "executed, and replayed"
+	}
+	absent := "proves nothing"
+	switch p.Absence {
+	case config.AbsenceIgnore:
+	case config.AbsenceFenced:
+		absent = "not executed, if the backend confirms that it refuses it from now on"
+	case config.AbsenceSettle:
+		absent = "believed to be not executed " + p.Settle.String() + " after the doubt, which is a weaker promise"
+	}
+	return numbers(p.Executed) + " means " + executed + "   " + numbers(p.Absent) + " means " + absent
 }
 
 // meaning says what a status of the backend does to a record.

@@ -90,7 +90,9 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 		return nil, storeFailure(err)
 	}
 	s.janitor = startJanitor(s.store, s.log)
-	if s.gateway, err = gateway.New(gateway.Options{Config: c, Engine: s.engine, Observer: observer, Log: s.log, Version: version(), Now: wallClock}); err != nil {
+	if s.gateway, err = gateway.New(gateway.Options{
+		Config: c, Engine: s.engine, Probes: s.store, Observer: observer, Log: s.log, Version: version(), Now: wallClock,
+	}); err != nil {
 		return nil, err
 	}
 	s.handOver(starting)

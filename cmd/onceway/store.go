@@ -26,6 +26,7 @@ type recordStore interface {
 	idempotency.SpoolStore
 	// Identity is a text that no other store has: a spool is bound to it.
 	Identity(ctx context.Context) (string, error)
+	idempotency.ProbeStore
 	Close() error
 }
 

@@ -43,6 +43,10 @@ func (d *decoder) adviseIdempotency(at string, i Idempotency) {
 	if i.KeyDate == idempotency.DateNone {
 		d.warnAt(at+".key_date", "keys carry no date: a key that comes back after Idempotency-Expires is executed again")
 	}
+	if i.OnUnknown == OnUnknownProbe && i.Probe.Absence == AbsenceSettle {
+		d.warnAt(at+".probe.absence", "settle believes that what is not found "+formatDuration(i.Probe.Settle)+
+			" after the doubt will never be executed: a request that sits in a queue for longer is executed twice")
+	}
 	for _, status := range []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout} {
 		switch {
 		case slices.Contains(i.NotExecutedStatuses, status):

@@ -154,6 +154,7 @@ func (d *decoder) checkIdempotency(at string, i *Idempotency, c *Config) {
 				"it proves that nothing was executed, or it does not")
 		}
 	}
+	d.checkProbe(at, i)
 	if !d.given(at + ".attach_wait") {
 		i.AttachWait = min(i.AttachWait, c.MaxWait)
 	}

@@ -19,6 +19,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("store: 'sqlite:$${x}$$${PW}$.db'\n" + least))
 	f.Add([]byte("trusted_proxies: ['::ffff:10.0.0.0/104', '2001:db8::/32']\nlisten: '[::1]:0'\n" + least))
 	f.Add([]byte(strings.Replace(least, "upstream: orders}", "upstream: orders, idempotency: {on_unknown: resend, in_progress_statuses: []}}", 1)))
+	f.Add([]byte(strings.Replace(least, "upstream: orders}", "upstream: orders, idempotency: {on_unknown: probe, probe: {url: 'http://a/{operation}', headers: {A: b}, replay: true}}}", 1)))
 	f.Add([]byte("a: &a [*a]\nlog: {<<: *a}\n!!binary x: ? {}\n--- 1"))
 	f.Add([]byte("caller: {none: }\nadmin: &a {tokens: []}\nx: *a\n" + least))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -49,7 +50,13 @@ func normal(c *Config) *Config {
 				*list = nil
 			}
 		}
-		for _, list := range []*[]int{&r.Idempotency.InProgressStatuses, &r.Idempotency.NotExecutedStatuses, &r.Idempotency.UnknownStatuses} {
+		for name := range r.Idempotency.Probe.Headers {
+			r.Idempotency.Probe.Headers[name] = redacted
+		}
+		if len(r.Idempotency.Probe.Headers) == 0 {
+			r.Idempotency.Probe.Headers = nil
+		}
+		for _, list := range []*[]int{&r.Idempotency.Probe.Executed, &r.Idempotency.Probe.Absent, &r.Idempotency.InProgressStatuses, &r.Idempotency.NotExecutedStatuses, &r.Idempotency.UnknownStatuses} {
 			if len(*list) == 0 {
 				*list = nil
 			}

@@ -9,7 +9,7 @@ import (
 )
 
 // YAML returns the effective configuration, every key written out, in the order of the documentation.
-// It loads again to the same configuration, except that the passwords of the store's DSN are redacted,
+// It loads again to the same configuration, except that the passwords of the store's DSN and the fields of probes are redacted,
 // and that it stands for itself only in the directory that relative paths were resolved to.
 func (c *Config) YAML() []byte {
 	tokens := list(c.Admin.Tokens, func(t Token) any {
@@ -89,7 +89,7 @@ func (r Route) pairs() pairs {
 }
 
 func (i Idempotency) pairs() pairs {
-	p := i.Probe // its headers, which may carry a credential, do not load in this version
+	p := i.Probe
 	return pairs{
 		{"mode", i.Mode.String()},
 		{"header", i.Header},
@@ -98,7 +98,7 @@ func (i Idempotency) pairs() pairs {
 		{"on_unknown", i.OnUnknown.String()},
 		{"probe", pairs{
 			{"url", p.URL},
-			{"headers", pairs{}},
+			{"headers", redactHeaders(p.Headers)},
 			{"executed", texts(p.Executed)},
 			{"absent", texts(p.Absent)},
 			{"absence", p.Absence.String()},

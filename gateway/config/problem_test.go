@@ -93,12 +93,21 @@ routes: [{name: a, match: {path: /}, upstream: a}]`, []string{
 			":4: store: the environment variable A is not set", ":4: store: the environment variable B is not set", ":5: spool: ${ must be followed…", ":6: listen: ${ must be followed…",
 		}},
 		{"control characters", least + `listen: "a\nb"`, []string{":4: listen: contains control characters…"}},
-		{"not yet available", strings.Replace(strings.Replace(route, "none: {}", "jwt: {issuer: a}", 1), "%", "on_unknown: probe, probe: {url: x}", 1) +
+		{"not yet available", strings.Replace(strings.Replace(route, "none: {}", "jwt: {issuer: a}", 1), "%", "attach_wait: 1s", 1) +
 			"spool: a\ntls: {cert: a, key: b, client_ca: c}\nlimits: {requests_per_second: 1, in_flight: 1, unsettled: 1}\ncors: {origins: ['*']}", []string{
-			":1: caller.jwt: not available in this version…", ":3: routes[0].idempotency.on_unknown: not available…", ":3: routes[0].idempotency.probe: not available…",
-			":5: tls.client_ca: not available…",
+			":1: caller.jwt: not available in this version…", ":5: tls.client_ca: not available…",
 			":6: limits.requests_per_second: not available…", ":6: limits.in_flight: not available…", ":6: limits.unsettled: not available…", ":7: cors.origins: not available…",
 		}},
+		{"probe", strings.Replace(route, "%", "on_unknown: probe, probe: {executed: [200, 404], headers: {onceway-attempt: '1', host: x}}", 1), []string{
+			":3: routes[0].idempotency.probe.headers.onceway-attempt: Onceway-Attempt is not for you to set…",
+			":3: routes[0].idempotency.probe.headers.host: Host is not for you to set…",
+			":3: routes[0].idempotency.probe.url: is missing…", ":3: routes[0].idempotency.probe.executed: 404 is in both executed and absent…",
+		}},
+		{"probe without operation", strings.Replace(route, "%", "probe: {url: 'http://a/?token=secret'}", 1), []string{":3: routes[0].idempotency.probe.url: does not contain {operation}…"}},
+		{"probe with password", strings.Replace(route, "%", "probe: {url: 'http://u:p@a/{operation}'}", 1), []string{":3: routes[0].idempotency.probe.url: must not contain a user or password…"}},
+		{"probe by other means", strings.Replace(route, "%", "probe: {url: 'h2c://a/{operation}'}", 1), []string{":3: routes[0].idempotency.probe.url: must begin with http:// or https://…"}},
+		{"probe of nobody", strings.Replace(route, "%", "probe: {url: 'http:///{operation}'}", 1), []string{":3: routes[0].idempotency.probe.url: has no valid host…"}},
+		{"probe of everybody", strings.Replace(route, "%", "probe: {url: 'http://{operation}.a/'}", 1), []string{":3: routes[0].idempotency.probe.url: has {operation} in its host…"}},
 		{"other callers", strings.Replace(least, "none: {}", "mtls: {field: san_uri}", 1), []string{":1: caller.mtls: not available…"}},
 		{"api keys", strings.Replace(least, "none: {}", "api_keys: {file: x}", 1), []string{":1: caller.api_keys: not available…"}},
 	} {

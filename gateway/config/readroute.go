@@ -171,10 +171,15 @@ func (d *decoder) probeHeaders(p *Probe) field {
 			if !ok {
 				return
 			}
+			at := join(path, name)
+			name = textproto.CanonicalMIMEHeaderKey(name)
+			if message, hint := checkProbeHeader(name); message != "" {
+				d.add(k, at, message, hint)
+			}
 			if p.Headers == nil {
 				p.Headers = map[string]string{}
 			}
-			p.Headers[textproto.CanonicalMIMEHeaderKey(name)] = s
+			p.Headers[name] = s
 		})
 	}
 }

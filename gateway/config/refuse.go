@@ -1,7 +1,6 @@
 package config
 
 import (
-	"reflect"
 	"strconv"
 )
 
@@ -15,13 +14,9 @@ func (d *decoder) refuse(c *Config) {
 	d.unavailable("limits.in_flight", c.Limits.InFlight != 0)
 	d.unavailable("limits.unsettled", c.Limits.Unsettled != 0)
 	d.unavailable("cors.origins", len(c.CORS.Origins) > 0)
-	standard := defaultIdempotency()
 	for n, r := range c.Routes {
 		at := "routes[" + strconv.Itoa(n) + "]"
 		d.unavailable(at+".cors.origins", len(r.CORS.Origins) > 0)
-		i := r.Idempotency
-		d.unavailable(at+".idempotency.on_unknown", i.OnUnknown == OnUnknownProbe)
-		d.unavailable(at+".idempotency.probe", !reflect.DeepEqual(i.Probe, standard.Probe))
 	}
 }
 

@@ -40,6 +40,8 @@ type Options struct {
 	Log      *slog.Logger
 	Work     context.Context // ends when the process stops: then waits end with normal answers
 	Now      func() time.Time
+	// Pending says that a record in doubt may soon be settled by a probe, so that a wait goes on.
+	Pending func(idempotency.Record) bool
 }
 
 // WellKnown is the path of what a client may rely on.
@@ -188,7 +190,7 @@ func (a *api) record(c echo.Context, ev *telemetry.Event, id idempotency.Operati
 		if len(known) > 0 {
 			return !matches(known, etag(r, withBody))
 		}
-		return r.State != idempotency.Executing
+		return r.State != idempotency.Executing && !a.Pending(r)
 	})
 	if err != nil {
 		return err

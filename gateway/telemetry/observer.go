@@ -108,6 +108,7 @@ type instruments struct {
 	batchDuration    metric.Float64Histogram
 	transitions      metric.Int64Counter
 	contradictions   metric.Int64Counter
+	probes           metric.Int64Counter
 }
 
 // Boundaries in seconds reach from an answer out of memory to the longest attempt.
@@ -145,6 +146,7 @@ func newInstruments(m metric.Meter) (instruments, error) {
 	i.batchDuration = seconds("onceway.commit.batch.duration", "Duration of group commits, by lane and result.", commitBounds)
 	i.transitions = counter("onceway.transitions", "{transition}", "Records that moved, by the state they moved to.")
 	i.contradictions = counter("onceway.contradictions", "{answer}", "Answers that proved a record wrong. Should be zero.")
+	i.probes = counter("onceway.probes", "{probe}", "Questions to backends about records in doubt, by route and what was found.")
 	return i, all
 }
 
