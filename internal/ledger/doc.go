@@ -6,6 +6,8 @@
 // itself, in the field X-Script: see [Script]. Nothing in it depends on time: whatever is held is held
 // by a gate, which the test opens, and whoever waits at a gate can be waited for.
 //
+// It also remembers operations, answers probes about them, and refuses what it said was absent.
+//
 // It speaks HTTP/1.1 and h2c on one port, and HTTP/2 and HTTP/1.1 over TLS on another. The process
 // is the test binary itself, run again: TestMain must call [Main] first.
 package ledger

@@ -40,6 +40,8 @@ const (
 	Looked  Event = "lookup" // the backend has asked for a record
 	Effect  Event = "effect" // it was executed
 	Stopped Event = "hung"   // the gateway gave up a request that hung
+	Probe   Event = "probe"  // it was asked about an operation; see [Backend.Probe]
+	Fenced  Event = "fenced" // it was refused, because a probe said that it would be
 )
 
 // Lookup is the answer to a look-up.

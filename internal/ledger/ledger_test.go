@@ -120,3 +120,48 @@ func TestLatePortsRefuseUntilTheyListen(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What a probe has called absent is refused from then on, and what was executed is told.
+func TestProbesTellAndFence(t *testing.T) {
+	b := Start(t)
+	send := func(operation, attempt string) int {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, b.URL(), nil)
+		req.Header.Set("Onceway-Operation", operation)
+		req.Header.Set("Onceway-Attempt", attempt)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	ask := func(kind, operation string) (int, bool) {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.Replace(b.Probe(kind), "{operation}", operation, 1), nil)
+		req.Header.Set("Onceway-Attempt", "2")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode, resp.Header.Get("Onceway-Fenced") == "true"
+	}
+	for _, kind := range []string{"plain", "blind"} {
+		if status, fenced := ask(kind, "x"); status != 404 || fenced {
+			t.Errorf("%s: %d, fenced %v", kind, status, fenced)
+		}
+	}
+	if status, fenced := ask("envelope", "x"); status != 404 || !fenced {
+		t.Errorf("%d, fenced %v", status, fenced)
+	}
+	if a, b, c := send("x", "2"), send("x", "3"), send("y", "1"); a != 409 || b != 200 || c != 200 {
+		t.Error(a, b, c)
+	}
+	for kind, want := range map[string]int{"plain": 200, "envelope": 200, "blind": 404, "broken": 503} {
+		if status, fenced := ask(kind, "x"); status != want || fenced {
+			t.Errorf("%s: %d, fenced %v", kind, status, fenced)
+		}
+	}
+	if len(b.Of(t, Fenced, "")) != 1 || len(b.Of(t, Probe, "")) != 7 || len(b.Of(t, Effect, "")) != 2 {
+		t.Error("lines are missing")
+	}
+}

@@ -42,12 +42,13 @@ func Main() {
 type addresses struct{ Plain, TLS, Control string }
 
 type process struct {
-	book     *book
-	gates    gates
-	late     lateListeners
-	requests atomic.Int64
-	conns    atomic.Int64
-	server   *http.Server
+	book       *book
+	gates      gates
+	late       lateListeners
+	operations operations
+	requests   atomic.Int64
+	conns      atomic.Int64
+	server     *http.Server
 }
 
 // run serves until its standard input ends, which happens at the latest with the test process.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -36,6 +37,10 @@ func (p *process) serve(w http.ResponseWriter, r *http.Request) {
 		Operation: r.Header.Get("Onceway-Operation"), Attempt: r.Header.Get("Onceway-Attempt"), Key: r.Header.Get("Idempotency-Key"),
 		Method: r.Method, Target: r.RequestURI, Host: r.Host, Proto: r.Proto, Header: r.Header,
 	}
+	if strings.HasPrefix(r.URL.Path, probePath) {
+		p.probe(w, r, e)
+		return
+	}
 	p.book.write(e)
 	for _, url := range s.Lookup {
 		looked := e
@@ -59,8 +64,15 @@ func (p *process) serve(w http.ResponseWriter, r *http.Request) {
 	p.gates.pass(s.Before)
 	time.Sleep(time.Duration(s.Pause) * time.Millisecond)
 	if !s.NoEffect {
+		status, body := s.answer(e)
+		what := executedOperation{status: status, fields: s.Header, body: body}
 		e.Event, e.Body, e.Length = Effect, content, length
-		p.book.write(e)
+		if !p.operations.execute(e.Operation, e.Attempt, what, func() { p.book.write(e) }) {
+			e.Event, e.Body, e.Length = Fenced, nil, 0
+			p.book.write(e)
+			http.Error(w, "this attempt was refused for ever", http.StatusConflict)
+			return
+		}
 	}
 	p.gates.pass(s.After)
 	switch s.Then {
@@ -99,14 +111,7 @@ func (p *process) answer(w http.ResponseWriter, s Script, e Entry) {
 	for name := range s.Trailer {
 		h.Add("Trailer", name)
 	}
-	status := s.Status
-	if status == 0 {
-		status = http.StatusOK
-	}
-	body := fmt.Sprintf(`{"execution":%d,"operation":"%s","attempt":"%s"}`+"\n", e.Request, e.Operation, e.Attempt)
-	if s.Body != nil {
-		body = *s.Body
-	}
+	status, body := s.answer(e)
 	length := int64(len(body))
 	if s.Big > 0 {
 		length = s.Big
@@ -137,6 +142,18 @@ func (p *process) answer(w http.ResponseWriter, s Script, e Entry) {
 	for name, values := range s.Trailer {
 		h[name] = values
 	}
+}
+
+// answer returns what the script answers, if it answers at all.
+func (s Script) answer(e Entry) (status int, body string) {
+	status = s.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	if s.Body != nil {
+		return status, *s.Body
+	}
+	return status, fmt.Sprintf(`{"execution":%d,"operation":"%s","attempt":"%s"}`+"\n", e.Request, e.Operation, e.Attempt)
 }
 
 func bodyAllowed(status int) bool {
