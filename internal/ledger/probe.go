@@ -80,6 +80,9 @@ func (p *process) probe(w http.ResponseWriter, r *http.Request, e Entry) {
 		}
 		w.WriteHeader(http.StatusNotFound)
 	case kind == "envelope":
+		if what.fields == nil {
+			what.fields = map[string][]string{}
+		}
 		w.Header().Set("Content-Type", "application/vnd.onceway.operation+json")
 		json.NewEncoder(w).Encode(map[string]any{
 			"operation": operation, "attempt": what.attempt, "state": "executed",
