@@ -42,13 +42,20 @@ func (b *backend) RoundTrip(r *http.Request) (*http.Response, error) {
 	b.last = r.Header
 	b.asking++
 	b.most = max(b.most, b.asking)
+	answer := b.answer
 	b.mu.Unlock()
 	defer func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.asking--
 	}()
-	return b.answer(r)
+	return answer(r)
+}
+
+func (b *backend) answers(answer func(*http.Request) (*http.Response, error)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answer = answer
 }
 
 func (b *backend) times(op idempotency.OperationID) []time.Time {
@@ -336,9 +343,11 @@ func TestSlots(t *testing.T) {
 		after(time.Second)
 		w.is(other, idempotency.Forgotten)
 		after(time.Minute)
+		b.mu.Lock()
 		if b.most > slots+1 {
 			t.Errorf("%d questions at a time", b.most)
 		}
+		b.mu.Unlock()
 		back.Store(true)
 		after(time.Minute)
 		for _, a := range all {
@@ -398,14 +407,14 @@ func TestStoreAwayThenBack(t *testing.T) {
 		if n := len(b.times(first.Operation)); n != 0 {
 			t.Errorf("asked %d times", n)
 		}
-		b.answer = func(r *http.Request) (*http.Response, error) {
+		b.answers(func(r *http.Request) (*http.Response, error) {
 			w.store.away.Store(true)
 			return reply(200)(r)
-		}
+		})
 		w.store.away.Store(false)
 		after(10 * time.Second)
 		w.is(first, idempotency.Unknown)
-		b.answer = reply(200)
+		b.answers(reply(200))
 		w.store.away.Store(false)
 		after(10 * time.Second)
 		w.is(first, idempotency.Forgotten)
@@ -415,13 +424,7 @@ func TestStoreAwayThenBack(t *testing.T) {
 // What happens to a record while its backend is asked is stronger than what the backend says.
 func TestAnswersAboutThePast(t *testing.T) {
 	in(t, func(w *world) {
-		var change func(a idempotency.Attempt)
-		var a idempotency.Attempt
 		b := &backend{}
-		b.answer = func(r *http.Request) (*http.Response, error) {
-			change(a)
-			return reply(404, HeaderFenced, "true")(r)
-		}
 		w.probes(b, config.Probe{Absence: config.AbsenceFenced})
 		for name, test := range map[string]struct {
 			change func(a idempotency.Attempt)
@@ -439,8 +442,11 @@ func TestAnswersAboutThePast(t *testing.T) {
 				})
 			}, idempotency.Executing},
 		} {
-			change = test.change
-			a = w.claim("a")
+			a := w.claim("a")
+			b.answers(func(r *http.Request) (*http.Response, error) {
+				test.change(a)
+				return reply(404, HeaderFenced, "true")(r)
+			})
 			w.apply(idempotency.Doubt{Attempt: a, Cause: "timeout", Retention: keep})
 			after(2 * time.Second)
 			if r := w.is(a, test.want); r.Resolution != nil {
