@@ -127,3 +127,11 @@ func storable(h http.Header, drop []string) (stored, once http.Header) {
 	delete(once, "Date") // ours is as good, and there must be one
 	return h, once
 }
+
+// Storable returns what is stored of the fields of an answer that somebody else than its backend brings.
+// It takes over h, whose names are canonical.
+func Storable(h http.Header, drop []string) http.Header {
+	fromBackend(h)
+	stored, _ := storable(h, drop)
+	return stored
+}

@@ -9,6 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/onceway/onceway/gateway/admin"
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/reconcile"
 	"github.com/onceway/onceway/idempotency"
@@ -17,15 +18,32 @@ import (
 // The document is written by hand. These tests hold it to the types that the API answers with.
 
 func TestSchemasHaveTheMembersOfTheTypes(t *testing.T) {
-	doc := load(t)
+	doc := load(t, "reconciliation.yaml")
 	for name, value := range map[string]any{"Record": reconcile.Record{}, "Facts": reconcile.Facts{}} {
 		schema := doc.Components.Schemas[name]
-		compare(t, name, schema, reflect.TypeOf(value))
+		compare(t, doc, name, schema, reflect.TypeOf(value))
 	}
 }
 
-func compare(t *testing.T, at string, s schema, typ reflect.Type) {
+func TestOperatorsSchemasHaveTheMembersOfTheTypes(t *testing.T) {
+	doc := load(t, "admin.yaml")
+	for name, value := range map[string]any{
+		"Record": admin.Record{}, "List": admin.List{}, "Instances": admin.Instances{}, "Evidence": admin.Evidence{}, "Resolution": admin.Resolution{},
+	} {
+		compare(t, doc, name, doc.Components.Schemas[name], reflect.TypeOf(value))
+	}
+	var states []string
+	for _, s := range idempotency.States() {
+		states = append(states, s.String())
+	}
+	same(t, "RecordState", doc.Components.Schemas["RecordState"].Enum, states)
+}
+
+func compare(t *testing.T, doc document, at string, s schema, typ reflect.Type) {
 	t.Helper()
+	if name, ok := strings.CutPrefix(s.Ref, "#/components/schemas/"); ok {
+		s = doc.Components.Schemas[name]
+	}
 	for typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
 	}
@@ -34,11 +52,15 @@ func compare(t *testing.T, at string, s schema, typ reflect.Type) {
 		name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
 		members = append(members, name)
 		field := typ.Field(i).Type
-		for field.Kind() == reflect.Pointer {
+		below := s.Properties[name]
+		for field.Kind() == reflect.Pointer || field.Kind() == reflect.Slice {
+			if field.Kind() == reflect.Slice && below.Items != nil {
+				below = *below.Items
+			}
 			field = field.Elem()
 		}
 		if field.Kind() == reflect.Struct && field.Name() != "Time" {
-			compare(t, at+"."+name, s.Properties[name], field)
+			compare(t, doc, at+"."+name, below, field)
 		}
 	}
 	var documented []string
@@ -53,7 +75,7 @@ func compare(t *testing.T, at string, s schema, typ reflect.Type) {
 }
 
 func TestStatesAndNextsAreThoseOfTheProtocol(t *testing.T) {
-	doc := load(t)
+	doc := load(t, "reconciliation.yaml")
 	states := []string{problem.Unseen.String(), problem.Rejected.String()}
 	for _, s := range idempotency.States() {
 		states = append(states, s.String())
@@ -84,11 +106,13 @@ type document struct {
 type schema struct {
 	Properties map[string]schema `yaml:"properties"`
 	Enum       []string          `yaml:"enum"`
+	Items      *schema           `yaml:"items"`
+	Ref        string            `yaml:"$ref"`
 }
 
-func load(t *testing.T) (doc document) {
+func load(t *testing.T, name string) (doc document) {
 	t.Helper()
-	text, err := os.ReadFile("reconciliation.yaml")
+	text, err := os.ReadFile(name)
 	if err == nil {
 		err = yaml.Unmarshal(text, &doc)
 	}

@@ -36,6 +36,7 @@ func newRootCommand() (root *cobra.Command, started *bool) {
 		newRoutesCommand(),
 		newMigrateCommand(),
 		newAdminCommand(),
+		newRequestsCommand(),
 		newHealthcheckCommand(),
 		newVersionCommand(),
 	)

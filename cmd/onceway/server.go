@@ -77,6 +77,9 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	if err := observer.Unknown(s.store.InDoubt); err != nil {
 		return nil, err
 	}
+	if err := observer.ContradictedRecords(s.store.Contradicted); err != nil {
+		return nil, err
+	}
 	s.lease = idempotency.NewLease(s.store, s.instance(), c.Lease, newClock())
 	s.store.committer.Observer = observer
 	s.committer = idempotency.NewCommitter(s.store, s.store.committer)
@@ -96,11 +99,11 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 		return nil, err
 	}
 	s.handOver(starting)
-	s.serve()
+	s.serve(s.operators(observer))
 	return s, nil
 }
 
-func (s *server) serve() {
+func (s *server) serve(operators http.Handler) {
 	quiet := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -111,7 +114,7 @@ func (s *server) serve() {
 		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 	s.admin = &http.Server{
-		Handler:           admin.Handler(admin.Options{Checks: s.checks(), Metrics: s.telemetry.metrics, Spool: s.spoolStatus, Log: s.log}),
+		Handler:           admin.Handler(admin.Options{Checks: s.checks(), Metrics: s.telemetry.metrics, API: operators, Spool: s.spoolStatus, Log: s.log}),
 		ErrorLog:          quiet,
 		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute,
 	}

@@ -24,6 +24,8 @@ type recordStore interface {
 	idempotency.CensusStore
 	idempotency.OwnStore
 	idempotency.SpoolStore
+	idempotency.InstanceStore
+	idempotency.SearchStore
 	// Identity is a text that no other store has: a spool is bound to it.
 	Identity(ctx context.Context) (string, error)
 	idempotency.ProbeStore

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/onceway/onceway/gateway/problem"
 )
 
 // Options of a handler.
@@ -14,6 +16,7 @@ type Options struct {
 	Checks  []Check       // readiness is that all of them pass
 	Spool   func() *Spool // for /readyz?verbose; nil, or one that returns nil = there is none
 	Metrics http.Handler  // for /metrics; nil = there is none
+	API     http.Handler  // for /admin/v1 and the pages of its problems; nil = there is none
 	Log     *slog.Logger  // hears when a check begins to fail, and when it passes again
 	Timeout time.Duration // of one check. Default: 2s
 }
@@ -32,6 +35,10 @@ func Handler(opts Options) http.Handler {
 	mux.Handle("GET /readyz", ready)
 	if opts.Metrics != nil {
 		mux.Handle("GET /metrics", opts.Metrics)
+	}
+	if opts.API != nil {
+		mux.Handle(BasePath+"/", opts.API)
+		mux.Handle(problem.PagesPath, opts.API)
 	}
 	return mux
 }

@@ -50,7 +50,7 @@ code { font-family: ui-monospace, monospace }
 <dl>
 <dt>Code</dt><dd><code>{{.Slug}}</code></dd>
 <dt>Status</dt><dd><code>{{.Status}}</code>{{if eq .Slug "outcome-unknown"}} for a duplicate; <code>502</code> or <code>504</code> for the first caller{{end}}</dd>
-<dt>State</dt><dd><code>{{.State}}</code>{{if eq .Slug "not-settled" "too-late" "internal"}} or the record’s{{end}}</dd>
+<dt>State</dt><dd><code>{{.State}}</code>{{if eq .Slug "not-settled" "too-late" "internal" "already-settled"}} or the record’s{{end}}</dd>
 <dt>Next</dt><dd><code>{{.Next}}</code></dd>
 </dl>
 <h2>What it means</h2>

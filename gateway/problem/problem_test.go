@@ -50,6 +50,12 @@ func TestTable(t *testing.T) {
 		{NewTooLate(Completed, Done), 409, "too-late", "completed", "done"},
 		{NewTooManyKeys("d"), 400, "too-many-keys", "rejected", "stop"},
 		{NewCursorExpired(), 410, "cursor-expired", "rejected", "stop"},
+		{NewNoRecord(), 404, "no-record", "unseen", "stop"},
+		{NewEvidenceMissing(), 422, "evidence-missing", "rejected", "stop"},
+		{NewAlreadySettled(NotExecuted, Resend), 409, "already-settled", "not_executed", "resend"},
+		{NewAttemptChanged("d"), 409, "attempt-changed", "unknown", "stop"},
+		{NewOwnerMayHoldAnswers("d"), 409, "owner-may-hold-answers", "unknown", "stop"},
+		{NewUnsupportedMediaType("d"), 415, "unsupported-media-type", "rejected", "stop"},
 	} {
 		t.Run(want.slug+"/"+strconv.Itoa(want.status), func(t *testing.T) {
 			w := httptest.NewRecorder()

@@ -33,6 +33,12 @@ const (
 	TooLate
 	TooManyKeys
 	CursorExpired
+	NoRecord
+	EvidenceMissing
+	AlreadySettled
+	AttemptChanged
+	OwnerMayHoldAnswers
+	UnsupportedMediaType
 	slugCount = iota + 1
 )
 
@@ -220,5 +226,37 @@ var table = [slugCount]row{
 		slug: "cursor-expired", status: http.StatusGone, title: "Cursor expired", state: Rejected, next: Stop,
 		meaning: "The feed cannot be continued from this cursor: it is too old, or the store was restored and its order of changes is another one.",
 		advice:  "Start again with an empty cursor and read the feed to its end. Records that you have seen will come again; compare their revisions.",
+	},
+
+	// For operators.
+	NoRecord: {
+		slug: "no-record", status: http.StatusNotFound, title: "No record", state: Unseen, next: Stop,
+		meaning: "There is no record of this operation. Its request has never arrived, or the record was purged after its retention.",
+		advice:  "Compare the operation id with the one in the backend's books or in the client's problem document. A record is also found by its trace or its caller.",
+	},
+	EvidenceMissing: {
+		slug: "evidence-missing", status: http.StatusUnprocessableEntity, title: "Evidence missing", state: Rejected, next: Stop,
+		meaning: "A resolution says what became of an operation on somebody's word, and it does not say on which evidence. Nothing was changed.",
+		advice:  "Look the operation up in the backend by its operation id. Then send the resolution again, with the member evidence: what you looked at, and what it showed. It is kept for auditors.",
+	},
+	AlreadySettled: {
+		slug: "already-settled", status: http.StatusConflict, title: "Already settled", state: Completed, next: Done,
+		meaning: "The record is not in doubt any more: its own answer, a probe or another operator came first. State says where it stands. Nothing was changed.",
+		advice:  "Read the record. If it is wrong, it is final all the same: put it right in the backend, under a new key.",
+	},
+	AttemptChanged: {
+		slug: "attempt-changed", status: http.StatusConflict, title: "Another attempt", state: Unknown, next: Stop,
+		meaning: "The resolution is about another attempt than the last one of the record: the operation has been executed again since. Nothing was changed.",
+		advice:  "Look at the record and at the backend once more. Then send the resolution with the present number of the attempt.",
+	},
+	OwnerMayHoldAnswers: {
+		slug: "owner-may-hold-answers", status: http.StatusConflict, title: "Owner may hold the answer", state: Unknown, next: Stop,
+		meaning: "The gateway that executed the operation may still have the backend's answer in its spool, on its own disk. A resolution that contradicts it could not be taken back. Nothing was changed.",
+		advice:  "Bring that gateway back with its disk, or wait until its spool is empty: then the record settles itself. If the disk is lost, or you know better from the backend's books, send the resolution again with acknowledge_spool set to true.",
+	},
+	UnsupportedMediaType: {
+		slug: "unsupported-media-type", status: http.StatusUnsupportedMediaType, title: "Unsupported media type", state: Rejected, next: Stop,
+		meaning: "The content of the request is not JSON. Nothing was read of it, and nothing was changed.",
+		advice:  "Send JSON with the header Content-Type set to application/json. Forms are never accepted, so that no page of another site can send one.",
 	},
 }

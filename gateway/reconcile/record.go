@@ -75,15 +75,16 @@ func NewRecord(r idempotency.Record, withBody bool) Record {
 		out.Request = &Request{Method: r.Method, Target: r.Target, Fingerprint: r.Fingerprint.String()}
 	}
 	if r.Response != nil {
-		out.Response = newResponse(r.Response, withBody)
+		out.Response = NewResponse(r.Response, withBody)
 	}
 	if r.Resolution != nil {
-		out.Resolution = &Resolution{By: r.Resolution.By, Evidence: r.Resolution.Evidence, At: r.Resolution.At.UTC()}
+		out.Resolution = &Resolution{By: SignedBy(r.Resolution.By), Evidence: r.Resolution.Evidence, At: r.Resolution.At.UTC()}
 	}
 	return out
 }
 
-func newResponse(r *idempotency.Response, withBody bool) *Response {
+// NewResponse shows an answer, with its body if it is asked for and still there.
+func NewResponse(r *idempotency.Response, withBody bool) *Response {
 	out := &Response{Status: r.Status, Headers: r.Header, Length: r.Length, Digest: r.DigestField(), BodyAvailable: r.Replayable}
 	if withBody && r.Replayable {
 		body := string(r.Body)
@@ -94,6 +95,14 @@ func newResponse(r *idempotency.Response, withBody bool) *Response {
 		out.Body = &body
 	}
 	return out
+}
+
+// SignedBy returns who stands for something, as it is shown: an operator's name, or "probe" or "gateway".
+func SignedBy(by string) string {
+	if name, ok := idempotency.Operator(by); ok {
+		return name
+	}
+	return by
 }
 
 func instant(t time.Time) *time.Time {

@@ -36,6 +36,8 @@ type Observer struct {
 	problems [problem.SlugCount][]metric.AddOption
 	batches  labels[batchOptions]
 	moves    labels[[]metric.AddOption]
+
+	resolvedExecuted, resolvedNot []metric.AddOption
 }
 
 // New makes an observer. The error is that of an instrument that the meter refuses.
@@ -54,6 +56,7 @@ func New(opts Options) (*Observer, error) {
 		o.problems[s] = added(keyProblem.String(s.String()))
 	}
 	o.batches.make = newBatchOptions
+	o.resolvedExecuted, o.resolvedNot = added(keyOutcome.String("executed")), added(keyOutcome.String("not_executed"))
 	o.moves.make = func(state string) []metric.AddOption { return added(keyState.String(state)) }
 	return o, nil
 }
@@ -109,6 +112,7 @@ type instruments struct {
 	transitions      metric.Int64Counter
 	contradictions   metric.Int64Counter
 	probes           metric.Int64Counter
+	resolutions      metric.Int64Counter
 }
 
 // Boundaries in seconds reach from an answer out of memory to the longest attempt.
@@ -147,6 +151,7 @@ func newInstruments(m metric.Meter) (instruments, error) {
 	i.transitions = counter("onceway.transitions", "{transition}", "Records that moved, by the state they moved to.")
 	i.contradictions = counter("onceway.contradictions", "{answer}", "Answers that proved a record wrong. Should be zero.")
 	i.probes = counter("onceway.probes", "{probe}", "Questions to backends about records in doubt, by route and what was found.")
+	i.resolutions = counter("onceway.resolutions", "{record}", "Records in doubt that operators settled, by what they said.")
 	return i, all
 }
 

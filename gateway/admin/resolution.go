@@ -1,0 +1,150 @@
+package admin
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/idempotency"
+)
+
+// Resolution is what an operator found out about an operation in doubt.
+type Resolution struct {
+	Outcome  string            `json:"outcome"`            // executed or not_executed
+	Evidence string            `json:"evidence"`           // what was looked at, and what it showed
+	Attempt  *int              `json:"attempt,omitempty"`  // that the evidence is about; the last one, if left out
+	Response *ResolvedResponse `json:"response,omitempty"` // the recorded answer, if it is known
+	// AcknowledgeSpool says that the operator knows that the owner may still hold the answer.
+	AcknowledgeSpool bool `json:"acknowledge_spool,omitempty"`
+}
+
+// ResolvedResponse is an answer that the operator brings.
+type ResolvedResponse struct {
+	Status       int                    `json:"status"`
+	Headers      map[string]FieldValues `json:"headers,omitempty"`
+	Body         string                 `json:"body,omitempty"`
+	BodyEncoding string                 `json:"body_encoding,omitempty"` // utf-8 (default) or base64
+}
+
+// FieldValues are the values of a header field: a string, or a list of them.
+type FieldValues []string
+
+func (v *FieldValues) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*v = FieldValues{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(v))
+}
+
+// Outcomes of a resolution.
+const (
+	OutcomeExecuted    = "executed"
+	OutcomeNotExecuted = "not_executed"
+)
+
+// patience is how long the content of a request may take to come.
+const patience = 30 * time.Second
+
+// mostEvidence is the greatest length of the evidence, in characters.
+const mostEvidence = 4000
+
+// bodyLimit bounds the whole request: the response in base64, its fields, the evidence.
+func (a *api) bodyLimit() int64 { return a.MaxBody/3*4 + 128<<10 }
+
+// readResolution reads the content of a request. The error is a refusal.
+func (a *api) readResolution(w http.ResponseWriter, r *http.Request) (res Resolution, err error) {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		return res, refused{problem.NewUnsupportedMediaType("A resolution is JSON: Content-Type: application/json.")}
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.bodyLimit()))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return res, refused{problem.NewRequestTooLarge(fmt.Sprintf("A resolution has at most %d bytes.", tooLarge.Limit))}
+	}
+	if err != nil {
+		return res, malformed("The content of the request is not whole.")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&res); err != nil || d.Decode(new(any)) != io.EOF {
+		return res, malformed("The content is one JSON object with the members outcome, evidence, and if needed attempt, response and acknowledge_spool.")
+	}
+	return res, res.check()
+}
+
+func malformed(detail string) error { return refused{problem.NewRequestMalformed(detail)} }
+
+func (res *Resolution) check() error {
+	switch {
+	case res.Outcome != OutcomeExecuted && res.Outcome != OutcomeNotExecuted:
+		return malformed("The member outcome is executed or not_executed.")
+	case res.Outcome == OutcomeNotExecuted && res.Response != nil:
+		return malformed("What was not executed has no response.")
+	case res.Attempt != nil && *res.Attempt < 1:
+		return malformed("The member attempt is the number of the attempt that the evidence is about.")
+	}
+	res.Evidence = strings.TrimSpace(res.Evidence)
+	switch {
+	case res.Evidence == "":
+		return refused{problem.NewEvidenceMissing()}
+	case utf8.RuneCountInString(res.Evidence) > mostEvidence || strings.ContainsFunc(res.Evidence, isControl):
+		return malformed(fmt.Sprintf("The member evidence is text of at most %d characters.", mostEvidence))
+	}
+	return nil
+}
+
+func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+
+// stored returns the answer that a record keeps; nil if the operator brought none.
+func (a *api) stored(res *ResolvedResponse, route string) (*idempotency.Response, error) {
+	if res == nil {
+		return nil, nil
+	}
+	if res.Status < 200 || res.Status > 599 {
+		return nil, malformed("The status of a response is from 200 to 599.")
+	}
+	body := []byte(res.Body)
+	switch res.BodyEncoding {
+	case "", "utf-8":
+	case "base64":
+		var err error
+		if body, err = base64.StdEncoding.DecodeString(res.Body); err != nil {
+			return nil, malformed("The body of the response is not base64 (RFC 4648, section 4).")
+		}
+	default:
+		return nil, malformed("The member body_encoding is utf-8 or base64.")
+	}
+	if int64(len(body)) > a.MaxBody {
+		return nil, refused{problem.NewRequestTooLarge("The body of the response is longer than " + strconv.FormatInt(a.MaxBody, 10) + " bytes, the greatest max_response_body.")}
+	}
+	if len(body) > 0 && (res.Status == http.StatusNoContent || res.Status == http.StatusNotModified) {
+		return nil, malformed("A response with this status has no body.")
+	}
+	header := http.Header{}
+	for name, values := range res.Headers {
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(v) {
+				return nil, malformed("The response has a header field that is none (RFC 9110, section 5).")
+			}
+			canonical := textproto.CanonicalMIMEHeaderKey(name)
+			header[canonical] = append(header[canonical], v)
+		}
+	}
+	return idempotency.NewResponse(res.Status, a.Storable(route, header), body), nil
+}

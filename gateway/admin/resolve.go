@@ -1,0 +1,125 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/idempotency"
+)
+
+// resolve settles a record in doubt on an operator's word.
+func (a *api) resolve(w http.ResponseWriter, r *http.Request, by string) error {
+	id, err := operationOf(r)
+	if err != nil {
+		return err
+	}
+	said, err := a.readResolution(w, r)
+	if err != nil {
+		return err
+	}
+	rec, err := a.Engine.Find(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	move, err := a.moveOf(rec, said, by)
+	if err != nil {
+		return err
+	}
+	if idempotency.ResultOf(move, rec).Applied {
+		return a.answerDetail(w, r, rec, false) // the same one, sent again
+	}
+	if p := against(rec, move.N); p != nil {
+		return about(*p, rec)
+	}
+	if !said.AcknowledgeSpool {
+		leases, err := a.leasesOf(r, rec)
+		if err != nil {
+			return err
+		}
+		if idempotency.MayHoldAnswers(leases) {
+			return about(problem.NewOwnerMayHoldAnswers(holding(leases, rec.Observed)), rec)
+		}
+	}
+	result, err := a.Engine.Resolve(move)
+	if err != nil {
+		return a.unresolved(r, rec, err)
+	}
+	if !result.Applied {
+		if p := against(result.Record, move.N); p != nil {
+			return about(*p, result.Record)
+		}
+		return errors.New("the store refused a resolution without a reason")
+	}
+	a.Observer.Resolved(move.Verdict == idempotency.VerdictExecuted)
+	a.Log.LogAttrs(r.Context(), slog.LevelWarn, "resolved by an operator", slog.String("operation", id.String()), slog.String("by", by),
+		slog.String("outcome", said.Outcome), slog.Int("attempt", move.N), slog.Bool("response", said.Response != nil),
+		slog.Bool("acknowledge_spool", said.AcknowledgeSpool), slog.String("state", result.Record.State.String()))
+	return a.answerDetail(w, r, result.Record, false)
+}
+
+// moveOf turns what an operator says into a move of the record.
+func (a *api) moveOf(rec idempotency.Record, said Resolution, by string) (idempotency.Resolve, error) {
+	if rec.State == idempotency.Unseen {
+		return idempotency.Resolve{}, refused{problem.NewNoRecord()}
+	}
+	response, err := a.stored(said.Response, rec.Route)
+	if err != nil {
+		return idempotency.Resolve{}, err
+	}
+	move := idempotency.Resolve{
+		Operation: rec.ID, N: rec.Attempt.N, Verdict: idempotency.VerdictExecuted, Response: response,
+		By: idempotency.ByOperator(by), Evidence: said.Evidence, Retention: a.Retention,
+	}
+	if said.Outcome == OutcomeNotExecuted {
+		move.Verdict = idempotency.VerdictNotExecuted
+	}
+	if said.Attempt != nil {
+		move.N = *said.Attempt
+	}
+	return move, nil
+}
+
+// against returns what stands against a resolution of attempt n; nil if nothing does.
+func against(rec idempotency.Record, n int) *problem.Problem {
+	var p problem.Problem
+	switch {
+	case rec.State == idempotency.Executing:
+		p = problem.NewInProgress()
+	case rec.State != idempotency.Unknown:
+		p = problem.NewAlreadySettled(problem.OfRecord(rec.State), problem.NextOfRecord(rec.State))
+	case rec.Attempt.N != n:
+		p = problem.NewAttemptChanged(fmt.Sprintf("The resolution is about attempt %d, and the last one is %d.", n, rec.Attempt.N))
+	default:
+		return nil
+	}
+	return &p
+}
+
+// holding says what is known of the answers that a record's owner may hold.
+func holding(leases []idempotency.InstanceRecord, now time.Time) string {
+	last := leases[0]
+	for _, l := range leases {
+		if l.Alive || l.Spool != nil && l.Spool.Depth > 0 {
+			last = l
+			break
+		}
+	}
+	where := fmt.Sprintf("instance %s on host %q", instanceID(last.Owner.Instance), last.Host)
+	if last.Spool != nil && last.Spool.Depth > 0 {
+		age := now.Sub(last.Spool.Oldest).Round(time.Second)
+		return fmt.Sprintf("The owner, %s, has %d answers in its spool, the oldest for %v. Wait until it has delivered them, or send acknowledge_spool.", where, last.Spool.Depth, age)
+	}
+	return fmt.Sprintf("The owner, %s, had a spool and is gone: the answer may be on its disk. Bring it back, or send acknowledge_spool.", where)
+}
+
+// unresolved says that nobody knows whether a resolution was written.
+func (a *api) unresolved(r *http.Request, rec idempotency.Record, err error) error {
+	a.Log.LogAttrs(r.Context(), slog.LevelError, "resolution", slog.String("operation", rec.ID.String()), slog.String("error", err.Error()))
+	p := problem.NewStoreUnavailable()
+	p.Detail = "The store did not confirm the resolution. It may be written all the same: read the record, or send the same resolution again, which is safe."
+	return about(p, rec)
+}
