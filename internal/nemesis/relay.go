@@ -1,6 +1,8 @@
 package nemesis
 
 import (
+	"bytes"
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -20,6 +22,7 @@ type Relay struct {
 	held   chan struct{} // not nil while bytes are held; closed when they may pass
 	conns  []*Conn
 	grown  chan struct{} // closed and replaced when conns grows
+	trap   *Trap
 }
 
 // Listen starts a relay to the backend, a TCP address. Close it.
@@ -165,6 +168,7 @@ type Conn struct {
 	mu        sync.Mutex
 	ended     bool
 	finishing bool
+	trap      *Trap // that has sprung on it
 	client    *net.TCPConn
 	backend   *net.TCPConn // nil until dialled
 }
@@ -242,26 +246,32 @@ func (c *Conn) flow(dst, src *net.TCPConn, f Flow, m *Meter) {
 		c.pass(dst, src, m)
 		return
 	}
+	c.strike(dst, src, src, f, m)
+}
+
+// strike relays as much of in as the fault allows, and then it strikes. In is src, or what was read of it
+// already and then src.
+func (c *Conn) strike(dst, src *net.TCPConn, in io.Reader, f Flow, m *Meter) {
 	var next []byte
 	if f.After > 0 {
-		if !c.passExactly(dst, src, f.After, m) {
+		if !c.passExactly(dst, src, in, f.After, m) {
 			return
 		}
-	} else if next = c.first(dst, src); next == nil {
+	} else if next = c.first(dst, src, in); next == nil {
 		return
 	}
 	m.strike()
 	switch f.Fault {
 	case CutFIN:
 		c.finish()
-		c.copyOut(io.Discard, src, nil)
+		c.copyOut(io.Discard, in, nil)
 	case CutRST:
 		c.end(true)
 	case Freeze:
 		<-c.done
 	case Swallow:
 		m.add(len(next))
-		c.copyOut(io.Discard, src, m)
+		c.copyOut(io.Discard, in, m)
 	case Hold:
 		select {
 		case <-f.Release:
@@ -270,7 +280,7 @@ func (c *Conn) flow(dst, src *net.TCPConn, f Flow, m *Meter) {
 				return
 			}
 			m.add(len(next))
-			c.pass(dst, src, m)
+			c.deliver(dst, src, in, m)
 		case <-c.done:
 		}
 	case Pass:
@@ -287,9 +297,27 @@ func (c *Conn) finish() {
 	c.backend.CloseWrite()
 }
 
-// pass relays to the end of src, and passes that end on.
+// pass relays to the end of src, and passes that end on, unless a trap springs.
 func (c *Conn) pass(dst, src *net.TCPConn, m *Meter) {
-	if err := c.copyOut(dst, src, m); err != nil {
+	d := &door{c: c, up: m == &c.Up, dst: dst}
+	switch err := c.copyOut(d, src, m); {
+	case errors.Is(err, errTrapped):
+		rest := io.MultiReader(bytes.NewReader(d.caught), src)
+		if f := d.flow(); f.Fault != Pass {
+			c.strike(dst, src, rest, f, m)
+		} else {
+			c.deliver(dst, src, rest, m)
+		}
+	case err != nil:
+		c.broke(src)
+	default:
+		dst.CloseWrite()
+	}
+}
+
+// deliver relays the rest of src, whatever traps there are.
+func (c *Conn) deliver(dst, src *net.TCPConn, rest io.Reader, m *Meter) {
+	if err := c.copyOut(dst, rest, m); err != nil {
 		c.broke(src)
 		return
 	}
@@ -309,9 +337,9 @@ func (c *Conn) broke(src *net.TCPConn) {
 }
 
 // first waits for the first byte, and returns nil if there is none.
-func (c *Conn) first(dst, src *net.TCPConn) []byte {
+func (c *Conn) first(dst, src *net.TCPConn, in io.Reader) []byte {
 	b := make([]byte, 1)
-	if _, err := src.Read(b); err == io.EOF {
+	if _, err := io.ReadFull(in, b); err == io.EOF {
 		dst.CloseWrite()
 		return nil
 	} else if err != nil {
@@ -322,9 +350,10 @@ func (c *Conn) first(dst, src *net.TCPConn) []byte {
 }
 
 // passExactly relays n bytes and not one more, and reports whether there were as many.
-func (c *Conn) passExactly(dst, src *net.TCPConn, n int64, m *Meter) bool {
-	err := c.copyOut(dst, io.LimitReader(src, n), m)
-	if err == nil && m.Bytes() == n {
+func (c *Conn) passExactly(dst, src *net.TCPConn, in io.Reader, n int64, m *Meter) bool {
+	before := m.Bytes()
+	err := c.copyOut(dst, io.LimitReader(in, n), m)
+	if err == nil && m.Bytes() == before+n {
 		return true
 	}
 	if err != nil {
