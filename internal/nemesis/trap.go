@@ -8,7 +8,7 @@ import (
 )
 
 // Trap waits for a mark in what clients send, and then breaks the connection that carries it: once, the
-// first one, however old the connection is. The mark is looked for in what is read at once, so a message
+// first one, however old the connection is. Without a fault it only tells. The mark is looked for in what is read at once, so a message
 // is found if its client writes it at once, up to 32 KiB.
 type Trap struct {
 	Mark []byte
@@ -16,8 +16,16 @@ type Trap struct {
 	Down Flow // of what the backend sends from then on
 
 	once   sync.Once
+	size   int
+	conn   *Conn // that it sprang on
 	sprung chan struct{}
 }
+
+// Size is how many bytes were read with the mark. It is known once the trap has sprung.
+func (t *Trap) Size() int { return t.size }
+
+// Cut resets the connection that the trap sprang on.
+func (t *Trap) Cut() { t.conn.Cut(true) }
 
 // Set makes t the relay's trap; nil takes it away. The channel is closed when t springs.
 func (r *Relay) Set(t *Trap) <-chan struct{} {
@@ -41,10 +49,12 @@ func (c *Conn) springs(b []byte) bool {
 	}
 	mine := false
 	t.once.Do(func() {
-		mine = true
-		c.mu.Lock()
-		c.trap = t
-		c.mu.Unlock()
+		if mine = t.Up.Fault != Pass || t.Down.Fault != Pass; mine {
+			c.mu.Lock()
+			c.trap = t
+			c.mu.Unlock()
+		}
+		t.size, t.conn = len(b), c
 		close(t.sprung)
 	})
 	return mine
