@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sys/unix"
 
 	"github.com/onceway/onceway/internal/ledger"
@@ -357,6 +358,60 @@ func TestSpoolBesideAFullSQLite(t *testing.T) {
 	filler.Close()
 	g.Until(t, "the spool is empty", func() bool { return spoolOf(t, g).Depth == 0 })
 	requests.completed(t, g, b, told)
+}
+
+// Operators see in the store what a gateway holds, as soon as it can say so, until nothing is left.
+func TestTheStoreKnowsOfTheSpool(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	dsn := pgtest.New(t)
+	g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nspool: spool\nlease: 2s"})
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	noted := func(what, want string) {
+		t.Helper()
+		g.Until(t, what, func() bool {
+			var got string
+			const query = `SELECT string_agg(DISTINCT coalesce(spool_depth::text, 'none') || ' ' || (spool_oldest IS NOT NULL)::text, ', ') FROM instances`
+			if err := conn.QueryRow(t.Context(), query).Scan(&got); err != nil {
+				t.Fatal(err)
+			}
+			return got == want
+		})
+	}
+	noted("it is noted that there is a spool", "0 false")
+	requests := sendOut(t, g, b, 4)
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE requests IN EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	told := requests.wants(t, b, with(executed, 201))
+	noted("it is noted what is in the spool", "4 true")
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	noted("it is noted that nothing is in the spool any more", "0 false")
+	requests.completed(t, g, b, told)
+	g.Kill(t)
+	g.Start(t) // the same instance under another lease
+	noted("it is noted that there is a spool again", "0 false")
+	g.Signal(t, unix.SIGTERM)
+	if code := g.Exit(t); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	var left string
+	if err := conn.QueryRow(t.Context(), "SELECT string_agg(DISTINCT coalesce(spool_depth::text, 'none') || ' ' || id::text, ', ') FROM instances").Scan(&left); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(left, "none ") || strings.Contains(left, ",") {
+		t.Errorf("after the end: %s", left)
+	}
 }
 
 // A drain while the store is gone leaves the answers to the next process.
