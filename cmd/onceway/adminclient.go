@@ -171,10 +171,21 @@ func (c *adminClient) do(ctx context.Context, method, path string, content, out 
 	if resp.StatusCode != http.StatusOK {
 		return problemError(c.base.Host, resp, b)
 	}
-	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("%s did not answer as an admin listener does: %w", c.base.Host, err)
+	if err := json.Unmarshal(b, out); err != nil || !isAnswer(out) {
+		return fmt.Errorf("%s did not answer as an admin listener does; is it the listener for clients?", c.base.Host)
 	}
 	return nil
+}
+
+// isAnswer tells an answer from any other JSON: something may stand at that address that answers everything.
+func isAnswer(out any) bool {
+	switch out := out.(type) {
+	case *admin.List:
+		return out.Items != nil && !out.ObservedAt.IsZero()
+	case *admin.Record:
+		return out.Operation != "" && out.State != ""
+	}
+	return false
 }
 
 // problemError turns an answer that is no success into what a person should read.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -128,6 +129,9 @@ func newRequestsResolveCommand() *cobra.Command {
 			"  onceway requests resolve 6c1f0a52-… --outcome not_executed --evidence 'not in the ledger of 10:00 to 11:00 UTC'",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if said.Outcome == "" || strings.TrimSpace(said.Evidence) == "" {
+				return &usageError{errors.New("a resolution needs --outcome (executed or not_executed) and --evidence")}
+			}
 			if said.Response, err = answer.response(cmd); err != nil {
 				return err
 			}
@@ -155,8 +159,6 @@ func newRequestsResolveCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&said.AcknowledgeSpool, "acknowledge-spool", false, "although the owner may still hold the backend's answer")
 	answer.register(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	_ = cmd.MarkFlagRequired("outcome")
-	_ = cmd.MarkFlagRequired("evidence")
 	return cmd
 }
 

@@ -18,6 +18,7 @@ type Config struct {
 	Routes    string   // before that route: list items, indented by two
 	Only      bool     // no route "all"
 	Upstreams string   // further ones, indented by two
+	Admin     string   // more of the admin listener, in flow style: "tokens: [{name: alice, hash: …}]"
 	Extra     string   // further top-level lines
 	Caller    string   // default "{none: {}}"
 	Args      []string // of serve, instead of the file
@@ -31,7 +32,7 @@ func (c Config) yaml() string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("version: 1")
 	line("listen: 127.0.0.1:0")
-	line("admin: {listen: 127.0.0.1:0}")
+	line("admin: {listen: 127.0.0.1:0%s}", after(c.Admin))
 	line("store: %q", c.Store)
 	caller := c.Caller
 	if caller == "" {
