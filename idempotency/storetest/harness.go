@@ -74,6 +74,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"responses", testResponses},
 		{"damage", testDamage},
 		{"races", testRaces},
+		{"histories", testHistories},
 		{"leases", testLeases},
 		{"probes", testProbes},
 		{"instances", testInstances},
