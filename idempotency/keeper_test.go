@@ -18,6 +18,7 @@ type disk struct {
 	full    error
 	hang    chan struct{} // if not nil, a Put waits for its end
 	damaged bool          // what is read is
+	stuck   bool          // nothing can be removed
 	put     func()        // called within Put, before it returns
 	news    []idempotency.SpoolNews
 }
@@ -60,6 +61,9 @@ func (d *disk) Get(a idempotency.AttemptID) (idempotency.Spooled, error) {
 func (d *disk) Remove(a idempotency.AttemptID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.stuck {
+		return errBroken
+	}
 	delete(d.entries, a)
 	return nil
 }
@@ -183,8 +187,11 @@ func TestAnswerIsToldFromTheSpool(t *testing.T) {
 				different := r
 				different.Fingerprint = printOf(2)
 				g.begin(t, different, idempotency.Mismatch)
-				g.store.heal()
 				g.store.set(func(s *faulty) { s.find, s.renew = nil, nil })
+				g.store.breakBy(refuse)
+				time.Sleep(5 * time.Second)
+				g.begin(t, r, idempotency.Replay)
+				g.store.heal()
 				time.Sleep(2 * time.Minute)
 				if rec := g.store.wants(r.ID, idempotency.Completed); string(rec.Response.Body) != "made" || rec.Contradicted {
 					t.Error("the store has another answer")
@@ -204,11 +211,11 @@ func TestOwnRecordWhoseAnswerIsInTheSpoolIsNotDoubted(t *testing.T) {
 		g.store.breakBy(only[idempotency.Complete](failBefore))
 		g.told(t, x.Complete(answer("made")), "made")
 		g.reconcile(t)
+		g.store.heal()
+		time.Sleep(10 * time.Second)
 		if n := g.store.applied(is[idempotency.Doubt]); n != 0 {
 			t.Errorf("%d doubts", n)
 		}
-		g.store.heal()
-		time.Sleep(10 * time.Second)
 		g.store.wants(request("order").ID, idempotency.Completed)
 	})
 }
@@ -253,6 +260,49 @@ func TestTheStoreComesBackMeanwhile(t *testing.T) {
 	})
 }
 
+// The store refuses the answer while the disk is at work, and takes the doubt in its stead.
+func TestTheAnswerIsDoubtedMeanwhile(t *testing.T) {
+	spooling(t, func(t *testing.T, g *gateway, d *disk) {
+		x := g.begin(t, request("order"), idempotency.Granted).Execution
+		g.store.breakBy(failBefore)
+		d.set(func(d *disk) {
+			d.put = func() {
+				g.store.breakBy(only[idempotency.Complete](refuse))
+				time.Sleep(storeTimeout - time.Millisecond)
+			}
+		})
+		g.told(t, x.Complete(answer("made")), "made")
+		g.store.wants(request("order").ID, idempotency.Unknown)
+		g.begin(t, request("order"), idempotency.Replay)
+		g.store.heal()
+		time.Sleep(2 * time.Minute)
+		g.store.wants(request("order").ID, idempotency.Completed)
+		d.wants(t, 0, idempotency.SpoolKept, idempotency.SpoolRecorded)
+	})
+}
+
+// A proof that the store takes late lets the next retry execute.
+func TestReleaseWhenTheStoreComesBack(t *testing.T) {
+	spooling(t, func(t *testing.T, g *gateway, d *disk) {
+		x := g.begin(t, request("order"), idempotency.Granted).Execution
+		g.store.breakBy(failBefore)
+		if o := x.Release("dial", nil); o.Err == nil || g.engine.Running() != 1 {
+			t.Fatalf("told %v, %d running", o.Record.State, g.engine.Running())
+		}
+		g.store.heal()
+		time.Sleep(10 * time.Second)
+		d.wants(t, 0, idempotency.SpoolKept, idempotency.SpoolRecorded)
+		if g.engine.Running() != 0 {
+			t.Error("still running")
+		}
+		if d := g.begin(t, request("order"), idempotency.Granted); d.Execution.Attempt().N != 2 {
+			t.Errorf("attempt %d", d.Execution.Attempt().N)
+		} else {
+			d.Execution.Doubt("test")
+		}
+	})
+}
+
 // A spool that takes nothing, or not in time, leaves what there is without one: nobody is told more than
 // "unknown", nothing waits longer, and the process goes on trying from memory.
 func TestASpoolThatDoesNotTake(t *testing.T) {
@@ -278,6 +328,8 @@ func TestASpoolThatDoesNotTake(t *testing.T) {
 						t.Error("a drain would not wait")
 					}
 					g.begin(t, r, idempotency.Busy)
+					g.store.breakBy(refuse)
+					time.Sleep(5 * time.Second)
 					g.store.heal()
 					time.Sleep(10 * time.Second)
 					g.store.wants(r.ID, idempotency.Completed)
@@ -448,6 +500,23 @@ func TestRecordsThatMovedOnMeanwhile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Once the store has had its say, nobody is answered from an entry that the disk does not let go of.
+func TestAnEntryThatStaysIsNotAnAnswer(t *testing.T) {
+	spooling(t, func(t *testing.T, g *gateway, d *disk) {
+		leftBehind(t, g, d, "order")
+		other := g.another(t, nil)
+		resolve := idempotency.Resolve{Operation: request("order").ID, N: 1, Verdict: idempotency.VerdictNotExecuted, By: "operator:bob", Evidence: "the ledger", Retention: retain}
+		if res, err := other.committer.Submit(resolve, nil); err != nil || !res.Applied {
+			t.Fatalf("%v, %v", res.Applied, err)
+		}
+		d.set(func(d *disk) { d.stuck = true })
+		successor := g.another(t, d)
+		<-successor.engine.DrainSpool()
+		successor.begin(t, request("order"), idempotency.InDoubt)
+		d.wants(t, 1, idempotency.SpoolContradicted)
+	})
 }
 
 // A store that lost the claim, as after a failover, gets the answer all the same.

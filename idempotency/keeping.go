@@ -1,26 +1,17 @@
 package idempotency
 
 import (
-	"errors"
 	"sync"
 	"time"
 )
 
-// keeping is how far an execution's outcome is on its way into the spool.
+// keeping is what an execution and its spool know of each other.
 type keeping struct {
 	mu    sync.Mutex
-	stage keepStage
+	kept  bool // the outcome is in the spool: the keeper deals with what the store says
 	entry Spooled
 	heard *said // the latest word from the store, if it came after the submitter had left
 }
-
-type keepStage uint8
-
-const (
-	notKept  keepStage = iota
-	entering           // on its way to the disk: what the store says waits
-	kept               // durable: the keeper deals with what the store says
-)
 
 // said is a result of the store that came when nobody waited for it.
 type said struct {
@@ -55,12 +46,18 @@ func (x *Execution) keep(err error) bool {
 	if !ok {
 		return false
 	}
-	if recorded, ok := x.enter(entry); ok {
+	if recorded, ok := x.taken(); ok {
 		x.flight.outcome = recorded
 		return true
 	}
 	done := make(chan bool, 1)
-	k.work.Go(func() { done <- x.entered(k.put(entry), err) })
+	k.work.Go(func() {
+		failure := k.put(entry)
+		if failure == nil {
+			x.entered(entry, err)
+		}
+		done <- failure == nil
+	})
 	timer := time.NewTimer(k.committer.o.Timeout)
 	defer timer.Stop()
 	select {
@@ -71,45 +68,38 @@ func (x *Execution) keep(err error) bool {
 	}
 }
 
-// enter begins to keep an entry, unless the store has taken the outcome meanwhile: then it is that.
-func (x *Execution) enter(entry Spooled) (Outcome, bool) {
+// taken returns what the store has said of the outcome since its submitter left.
+func (x *Execution) taken() (Outcome, bool) {
 	x.keeping.mu.Lock()
 	defer x.keeping.mu.Unlock()
-	if h := x.keeping.heard; h.isTaken() {
-		return Outcome{Record: h.res.Record}, true
+	if !x.keeping.heard.isTaken() {
+		return Outcome{}, false
 	}
-	x.keeping.stage, x.keeping.entry = entering, entry
-	return Outcome{}, false
+	return Outcome{Record: x.keeping.heard.res.Record}, true
 }
 
-// entered is called when the spool has answered. What the store said meanwhile is dealt with now.
-func (x *Execution) entered(failure, refusal error) (durable bool) {
+// entered is called when the spool has taken the outcome. What the store said meanwhile is dealt with again:
+// now there is an entry to forget, or to offer once more.
+func (x *Execution) entered(entry Spooled, refusal error) {
 	x.keeping.mu.Lock()
-	x.keeping.stage = kept
-	if failure != nil {
-		x.keeping.stage = notKept
-	}
-	entry, heard := x.keeping.entry, x.keeping.heard
+	x.keeping.kept, x.keeping.entry = true, entry
+	heard := x.keeping.heard
 	x.keeping.mu.Unlock()
-	if failure == nil && entry.Entry().Answer {
+	if entry.Entry().Answer {
 		x.land(Record{}, entry.Since)
 	}
 	switch {
 	case heard != nil:
 		x.late(heard.t, heard.asOf, heard.res, heard.err)
-	case failure == nil && isRolledBack(refusal):
+	case isRolledBack(refusal):
 		x.engine.keeper.again(entry.Entry(), 0, refusal) // nothing of it is with the committer any more
 	}
-	return failure == nil
 }
 
 // tellKept sets the flight's outcome to what the spool has, or to what the store has said since.
 func (x *Execution) tellKept(entry Spooled) bool {
-	x.keeping.mu.Lock()
-	heard := x.keeping.heard
-	x.keeping.mu.Unlock()
-	if heard.isTaken() {
-		x.flight.outcome = Outcome{Record: heard.res.Record}
+	if recorded, ok := x.taken(); ok {
+		x.flight.outcome = recorded
 		return true
 	}
 	rec, ok := entry.Answered(time.Now())
@@ -119,26 +109,20 @@ func (x *Execution) tellKept(entry Spooled) bool {
 	return ok
 }
 
-// keptFrom notes what the store said, and reports whether that is all that is to be done now.
+// keptFrom notes what the store said, and reports whether the keeper has dealt with it.
 func (x *Execution) keptFrom(s said) bool {
 	x.keeping.mu.Lock()
 	x.keeping.heard = &s
-	stage, entry := x.keeping.stage, x.keeping.entry
+	kept, entry := x.keeping.kept, x.keeping.entry
 	x.keeping.mu.Unlock()
-	switch stage {
-	case notKept:
+	if !kept {
 		return false
-	case entering:
-		return true
-	case kept:
 	}
 	k := x.engine.keeper
 	_, isDoubt := s.t.(Doubt)
-	switch {
-	case s.err != nil && errors.Is(s.err, ErrStopped):
-	case s.err != nil, isDoubt:
+	if s.err != nil || isDoubt {
 		k.again(entry.Entry(), 0, s.err)
-	default:
+	} else {
 		k.heard(entry, 0, s.res, nil)
 	}
 	x.land(Record{}, s.asOf)
