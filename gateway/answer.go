@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/onceway/onceway/gateway/config"
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/reconcile"
 	"github.com/onceway/onceway/idempotency"
@@ -71,7 +72,7 @@ func (e *exchange) answerFirst(w http.ResponseWriter, res *result) {
 			e.answerProblem(w, problem.NewInternal(problem.Unknown), rec)
 			return
 		}
-		e.answerProblem(w, problem.NewOutcomeUnknown(res.timedOut, doubtText(rec.Cause)), rec)
+		e.answerProblem(w, problem.NewOutcomeUnknown(res.timedOut, e.doubtText(rec.Cause)), rec)
 	case idempotency.Cancelled, idempotency.Executing, idempotency.Unseen:
 		e.answerRecord(w, idempotency.Judge(rec, e.in.fingerprint), rec, problem.Executed)
 	}
@@ -127,7 +128,7 @@ func (e *exchange) replay(w http.ResponseWriter, rec idempotency.Record, as prob
 	if as != problem.Executed {
 		h[problem.HeaderReplayed] = headerTrue
 	}
-	if rec.Resolution != nil && as != problem.Executed {
+	if rec.Resolution != nil {
 		h.Set(problem.HeaderResolved, reconcile.ResolvedBy(rec.Resolution))
 	}
 	e.stamp(h, rec, as, problem.Done)
@@ -204,8 +205,17 @@ func unreachable(cause idempotency.Cause) problem.Problem {
 	return problem.NewBackendUnreachable("The attempt is known to have had no effect (" + string(cause) + "). Send the same request with the same key again.")
 }
 
-func doubtText(cause idempotency.Cause) string {
-	return "The request was sent, and there is no whole answer (" + string(cause) + "): it may have been executed. Nothing will execute it again; ask for its record."
+// doubtText says what is unknown, and what becomes of it.
+func (e *exchange) doubtText(cause idempotency.Cause) string {
+	text := "The request was sent, and there is no whole answer (" + string(cause) + "): it may have been executed. "
+	switch e.b.route.Idempotency.OnUnknown {
+	case config.OnUnknownHold:
+	case config.OnUnknownProbe:
+		return text + "Nothing will execute it again as long as that is so; the backend is being asked. Ask for its record."
+	case config.OnUnknownResend:
+		return text + "The backend knows its copies by their key: a retry with the same key resolves it."
+	}
+	return text + "Nothing will execute it again; ask for its record."
 }
 
 // write sends a body that is in memory.

@@ -29,7 +29,7 @@ import (
 type Options struct {
 	Config   *config.Config
 	Engine   *idempotency.Engine
-	Probes   idempotency.ProbeStore // of the engine's store; needed where a route says on_unknown: probe
+	Probes   probe.Store // of the engine's store; needed where a route says on_unknown: probe
 	Observer *telemetry.Observer
 	Log      *slog.Logger
 	Version  string

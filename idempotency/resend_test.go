@@ -195,6 +195,10 @@ func TestContradictionRaisesTheAlarm(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		purged := idempotency.Attempt{Operation: request("purged").ID, ID: idempotency.NewAttemptID(), N: 1}
+		if _, err := g.committer.Submit(idempotency.Complete{Attempt: purged, Response: answer("made"), Retention: retain}, nil); err != nil {
+			t.Fatal(err)
+		}
 		if len(heard.ops) != 0 {
 			t.Fatal("alarm about an answer that was recorded")
 		}

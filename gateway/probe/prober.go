@@ -29,10 +29,17 @@ type Records interface {
 	Note(idempotency.Note) (idempotency.Result, error)
 }
 
+// Store is what the prober asks of a store: what is due, and whether an answer may still be on its way
+// into the store out of the spool of the process that owns the attempt.
+type Store interface {
+	idempotency.ProbeStore
+	InstanceLeases(ctx context.Context, instance [16]byte) ([]idempotency.InstanceRecord, error)
+}
+
 // Options of a Prober. All are needed but Transport.
 type Options struct {
 	Routes    []Route
-	Store     idempotency.ProbeStore
+	Store     Store
 	Records   Records
 	Retention idempotency.Retention
 	Observer  *telemetry.Observer
@@ -189,11 +196,18 @@ func (p *Prober) take(ctx context.Context) (taken int, err error) {
 	return taken, nil
 }
 
-// question asks once, and records what the answer proves.
+// question asks once, and records what the answer proves. While the attempt's owner may have its answer
+// in a spool nothing is asked: somebody may have seen that answer, and it has to stay the only one.
 func (p *Prober) question(ctx context.Context, r *asked, rec idempotency.Record) {
 	began := time.Now()
 	q := Question{Operation: rec.ID, Attempt: rec.Attempt.N, Age: rec.Observed.Sub(rec.Settled)}
 	call := r.seen.Start(rec.Trace)
+	leases, err := p.o.Store.InstanceLeases(ctx, rec.Attempt.Owner.Instance)
+	if err != nil || idempotency.MayHoldAnswers(leases) {
+		call.End("withheld", 0)
+		p.putOff(ctx, r, rec, q.Age+time.Since(began))
+		return
+	}
 	a, err := ask(call.Within(ctx), p.transport, &r.Route, q, call.Inject)
 	if err != nil {
 		call.End("unanswered", 0)
@@ -244,7 +258,7 @@ func (p *Prober) record(r *asked, rec idempotency.Record, proof Proof) (settled 
 
 // putOff says when the next question is due. If the store does not hear it, that is after the hold.
 func (p *Prober) putOff(ctx context.Context, r *asked, rec idempotency.Record, age time.Duration) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_ = p.o.Store.PutOffProbe(ctx, rec.Attempt, Next(age, r.Policy.Settle, rand.Float64()))
 }

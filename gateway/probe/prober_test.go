@@ -436,14 +436,16 @@ func TestAnswersAboutThePast(t *testing.T) {
 			"next attempt": {func(a idempotency.Attempt) {
 				w.apply(idempotency.Release{Attempt: a, Cause: "dial", Retention: keep})
 				rec := w.is(a, idempotency.NotExecuted)
-				w.apply(idempotency.Claim{
+				next := w.apply(idempotency.Claim{
 					Attempt:   idempotency.Attempt{Operation: rec.ID, ID: idempotency.NewAttemptID(), Owner: w.owner},
 					Operation: rec.Operation, Fingerprint: rec.Fingerprint, Route: "a", Budget: time.Minute, Retention: keep,
-				})
-			}, idempotency.Executing},
+				}).Attempt
+				w.apply(idempotency.Doubt{Attempt: next, Cause: "timeout", Retention: keep})
+			}, idempotency.Unknown},
 		} {
 			a := w.claim("a")
 			b.answers(func(r *http.Request) (*http.Response, error) {
+				b.answers(reply(503)) // to whatever is asked about the next attempt
 				test.change(a)
 				return reply(404, HeaderFenced, "true")(r)
 			})
@@ -494,5 +496,32 @@ func TestPending(t *testing.T) {
 		if p.Pending(w.is(a, idempotency.Unknown)) {
 			t.Error("still pending after settle")
 		}
+	})
+}
+
+// As long as the owner may have an answer in its spool, nothing else is made the operation's answer.
+func TestSpooledAnswersComeFirst(t *testing.T) {
+	in(t, func(w *world) {
+		i := idempotency.Instance{ID: [16]byte{2}, Spool: true}
+		var err error
+		if w.owner, err = w.store.Acquire(t.Context(), i, lease); err != nil {
+			t.Fatal(err)
+		}
+		b := &backend{answer: reply(404, HeaderFenced, "true")}
+		w.probes(b, config.Probe{Absence: config.AbsenceFenced})
+		a := w.doubt("a")
+		if err := w.store.GiveBack(t.Context(), w.owner); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		w.is(a, idempotency.Unknown)
+		if n := len(b.times(a.Operation)); n != 0 {
+			t.Errorf("asked %d times", n)
+		}
+		if err := w.store.NoteSpool(t.Context(), i.ID, nil); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		w.is(a, idempotency.NotExecuted)
 	})
 }

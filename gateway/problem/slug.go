@@ -168,8 +168,8 @@ var table = [slugCount]row{
 	},
 	OutcomeUnknown: {
 		slug: "outcome-unknown", status: http.StatusConflict, title: "Outcome unknown", state: Unknown, next: Reconcile, retry: retryReconcile,
-		meaning: "The request was sent to the backend, and no complete answer came back. It may or may not have been executed, and nobody can tell from here. The gateway will not execute it again, so a retry cannot do it twice.",
-		advice:  "Do not send it under a new key: that could execute it a second time. Read the record at status_url, if you like with a wait parameter; it changes when the late answer arrives, when a probe finds out, or when an operator resolves it. If you can look into the backend yourself, search for the operation id. Tell the user that the outcome is being checked.",
+		meaning: "The request was sent to the backend, and no complete answer came back. It may or may not have been executed, and nobody can tell from here. Unless its backend recognises copies, the gateway will not execute it again, so a retry cannot do it twice.",
+		advice:  "Do not send it under a new key: that could execute it a second time. Read the record at status_url, if you like with a wait parameter; it changes when the late answer arrives, when a probe finds out, or when an operator resolves it; if its next is resend, send the same request with the same key. If you can look into the backend yourself, search for the operation id. Tell the user that the outcome is being checked.",
 	},
 	OperationCancelled: {
 		slug: "cancelled", status: http.StatusConflict, title: "Operation cancelled", state: Cancelled, next: Stop,

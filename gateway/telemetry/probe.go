@@ -59,9 +59,9 @@ func (p *Probe) End(found string, status int) {
 	p.probes.observer.probes.Add(context.Background(), 1, p.probes.counts.of(found)...)
 	if p.span.IsRecording() {
 		p.span.SetAttributes(keyResult.String(word(found)))
-		if status == 0 {
+		if status == 0 && found != "withheld" {
 			p.span.SetStatus(codes.Error, "")
-		} else {
+		} else if status != 0 {
 			p.span.SetAttributes(statusCode(status))
 		}
 	}
