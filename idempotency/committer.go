@@ -138,7 +138,17 @@ func (c *Committer) Stop() {
 // After ErrStoreTimeout late, unless nil, is called when a claim has a result after all, and in any
 // case once for an outcome: with its result, or the error that ends it. It must not block.
 func (c *Committer) Submit(t Transition, late func(Result, error)) (Result, error) {
+	return c.submit(newItem(t, late))
+}
+
+// restore is Submit of an import that is tried for as long as an outcome is.
+func (c *Committer) restore(t Import, late func(Result, error)) (Result, error) {
 	it := newItem(t, late)
+	it.perishable = false
+	return c.submit(it)
+}
+
+func (c *Committer) submit(it *item) (Result, error) {
 	if err := c.push(it); err != nil {
 		return Result{}, err
 	}

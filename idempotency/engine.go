@@ -100,7 +100,7 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 			return e.lookUp(ctx, r)
 		}
 		if opened {
-			d, err := e.claim(r, f)
+			d, err := e.claim(r, f, claims > 0)
 			if err != nil || d.Ruling != Claimable {
 				return d, err
 			}
@@ -145,7 +145,7 @@ func (r Request) rule(rec Record) Ruling {
 	return ruling
 }
 
-func (e *Engine) claim(r Request, f *flight) (Decision, error) {
+func (e *Engine) claim(r Request, f *flight, again bool) (Decision, error) {
 	owner, ok := e.lease.Owner()
 	if !ok {
 		return Decision{}, e.grounded(r.ID, f, ErrNoLease)
@@ -153,10 +153,11 @@ func (e *Engine) claim(r Request, f *flight) (Decision, error) {
 	attempt := Attempt{Operation: r.ID, ID: NewAttemptID(), Owner: owner}
 	e.begun()
 	asOf := time.Now()
-	res, err := e.committer.Submit(Claim{
+	claim := Claim{
 		Attempt: attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target, Route: r.Route,
 		Budget: r.Budget, Resend: r.Resend, KeyDate: r.KeyDate, Retention: r.Retention, Trace: r.Trace,
-	}, func(late Result, err error) { e.lateClaim(attempt, r.Retention, late, err) })
+	}
+	res, err := e.committer.Submit(claim, func(late Result, err error) { e.lateClaim(attempt, r.Retention, late, err) })
 	switch {
 	case err == nil && !res.Applied && res.Record.Attempt.ID == attempt.ID:
 		// Committed, but under a lease that has lapsed since. Nothing was sent: say so.
@@ -170,8 +171,16 @@ func (e *Engine) claim(r Request, f *flight) (Decision, error) {
 		e.ended()
 		return Decision{}, e.grounded(r.ID, f, err)
 	}
-	f.record, f.granted = res.Record, res.Applied
-	if !res.Applied {
+	granted := res.Applied
+	if !granted && res.Record.State == Unseen && again && !r.KeyDate.IsZero() {
+		// Refused again although there is no record: the store may have lost it.
+		if res, err = e.importLost(claim); err != nil {
+			e.ended()
+			return Decision{}, e.grounded(r.ID, f, err)
+		}
+	}
+	f.record, f.granted = res.Record, granted
+	if !granted {
 		e.ended()
 		e.remember(res.Record, asOf)
 		e.flights.leave(r.ID, f)

@@ -59,6 +59,9 @@ func (x *Execution) settle(t Transition, answer *Response) Outcome {
 				x.lastTry()
 			}
 		}
+		if err == nil && res.Record.State == Unseen {
+			res, err = x.restoreLost(t)
+		}
 		x.flight.outcome = Outcome{Record: res.Record, Err: err}
 		switch {
 		case err == nil:
@@ -92,7 +95,10 @@ func (x *Execution) late(t Transition, asOf time.Time, res Result, err error) {
 		return
 	}
 	_, isDoubt := t.(Doubt)
+	_, isImport := t.(Import)
 	switch {
+	case err == nil && res.Record.State == Unseen && !isImport:
+		x.post(x.lost(t))
 	case !isRolledBack(err): // written, or given up with the committer
 		x.land(res.Record, asOf)
 		if isDoubt && err == nil {

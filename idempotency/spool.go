@@ -79,12 +79,8 @@ func (s Spooled) lost() (Import, bool) {
 	if !ok {
 		return Import{}, false
 	}
-	r := s.Record
 	return Import{
-		Claim: Claim{
-			Attempt: r.Attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target, Route: r.Route,
-			Budget: r.Deadline.Sub(r.Claimed), Resend: r.Resend, Retention: c.Retention, Trace: r.Trace,
-		},
+		Claim:    claimOf(s.Record, c.Retention),
 		Response: c.Response,
 		Evidence: "the owner's spool has the answer, and the store has no record of the attempt",
 	}, true

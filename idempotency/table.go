@@ -7,7 +7,13 @@ type Env struct {
 	Now           time.Time
 	OwnerHasLease bool          // of the stored record's owner
 	Lease         time.Duration // how long a silent owner keeps its executing records
+	// Changed is when the store became another one, as in a failover, that may lack what the former one
+	// had: that an operation has no record proves nothing if its key is older. Zero: never.
+	Changed time.Time
 }
+
+// lacks reports whether the store may have lost the record of an operation whose key has this date.
+func (e Env) lacks(keyDate time.Time) bool { return !keyDate.IsZero() && !keyDate.After(e.Changed) }
 
 // Next is the table of legal moves, and the only place that has it: given a stored record (State
 // Unseen if there is none) it returns the record after t, whether anything changed, and what is kept
@@ -39,6 +45,9 @@ func (t Claim) next(_, seen Record, env Env) move {
 	r := seen
 	switch seen.State {
 	case Unseen:
+		if env.lacks(t.KeyDate) {
+			return stay
+		}
 		r = Record{ID: t.Attempt.Operation, Operation: t.Operation, FirstSeen: env.Now}
 	case NotExecuted, Unknown:
 		if seen.State == Unknown && !t.Resend || seen.Contradicted || seen.Fingerprint != t.Fingerprint || seen.Attempt.ID == t.Attempt.ID {
@@ -151,6 +160,9 @@ func (t Cancel) next(_, seen Record, env Env) move {
 	r := seen
 	switch seen.State {
 	case Unseen:
+		if env.lacks(t.KeyDate) {
+			return stay
+		}
 		r = Record{ID: t.Operation.ID(), Operation: t.Operation, FirstSeen: env.Now}
 	case NotExecuted:
 		if seen.Contradicted {
@@ -183,6 +195,7 @@ func (t Import) next(_, seen Record, env Env) move {
 	if seen.State != Unseen {
 		return stay
 	}
+	env.Changed = time.Time{}
 	m := t.Claim.next(seen, seen, env)
 	m.after.Attempt.N = t.Claim.Attempt.N
 	if t.Response != nil {

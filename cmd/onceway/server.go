@@ -71,7 +71,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	if s.spool, err = openSpool(c, s.log); err != nil {
 		return nil, err
 	}
-	if s.store, err = openStore(ctx, c, migrate); err != nil {
+	if s.store, err = openStore(ctx, c, migrate, s.log); err != nil {
 		return nil, err
 	}
 	if err := observer.Unknown(s.store.InDoubt); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ type openedStore struct {
 }
 
 // openStore checks or migrates the schema, and opens the store. The error has exit code 4.
-func openStore(ctx context.Context, c *config.Config, migrate bool) (*openedStore, error) {
+func openStore(ctx context.Context, c *config.Config, migrate bool, log *slog.Logger) (*openedStore, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	path, embedded := strings.CutPrefix(c.Store, "sqlite:")
@@ -65,7 +66,7 @@ func openStore(ctx context.Context, c *config.Config, migrate bool) (*openedStor
 		opened.recordStore, err = sqlite.Open(ctx, path, sqlite.Options{Lease: c.Lease, Clock: wallClock})
 	} else {
 		opened.committer.Flushers = 4
-		opened.recordStore, err = openPostgres(ctx, c)
+		opened.recordStore, err = openPostgres(ctx, c, log)
 	}
 	if err != nil {
 		return nil, storeFailure(err)
@@ -77,9 +78,13 @@ func openStore(ctx context.Context, c *config.Config, migrate bool) (*openedStor
 // again after its record was purged.
 const clockGrace = 24 * time.Hour
 
-func openPostgres(ctx context.Context, c *config.Config) (recordStore, error) {
+func openPostgres(ctx context.Context, c *config.Config, log *slog.Logger) (recordStore, error) {
 	store, err := postgres.Open(ctx, c.Store, postgres.Options{
 		StoreTimeout: c.StoreTimeout, Lease: c.Lease, Retention: c.Retention, Grace: clockGrace, WalkEvery: c.Lease / 3,
+		Changed: func(former, now string) {
+			log.Warn("the store is another server now: keys older than this moment that have no record become unknown; see docs/operations.md, Failover",
+				"former", former, "now", now)
+		},
 		Tracer: otelpgx.NewTracer(otelpgx.WithDisableSQLStatementInAttributes(), otelpgx.WithDisableConnectionDetailsInAttributes()),
 	})
 	if err != nil {

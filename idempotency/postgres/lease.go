@@ -54,7 +54,7 @@ func (s *Store) Renew(ctx context.Context, o idempotency.Owner, lease time.Durat
 	if renewed == 0 {
 		return idempotency.ErrLeaseLost
 	}
-	return nil
+	return s.servers.lookAround(ctx, s.leases)
 }
 
 // GiveBack implements [idempotency.LeaseStore].

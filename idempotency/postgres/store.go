@@ -47,6 +47,9 @@ type Options struct {
 	// WalkEvery is how much time Sweep lets pass between two walks for overdue records, which may read
 	// many rows; owners whose leases lapsed it looks for each time. Default 0: each time.
 	WalkEvery time.Duration
+	// Changed is called when connections lead to another server than before, by system identifier and
+	// timeline, as after a failover. What the former one had committed may be missing. May be nil.
+	Changed func(former, now string)
 	// Tracer sees every query. It must not keep arguments, which contain keys and bodies. May be nil.
 	Tracer pgx.QueryTracer
 }
@@ -61,6 +64,7 @@ type Store struct {
 	keep     idempotency.Retention
 	grace    time.Duration
 	walks    pace // of the walk for overdue records
+	servers  identities
 
 	retries atomic.Int32 // for how many more batches of claims retries are to be expected
 
@@ -104,6 +108,13 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{timeout: o.StoreTimeout, lease: o.Lease, keep: o.Retention, grace: o.Grace, walks: pace{every: o.WalkEvery}, epochs: map[[16]byte]int64{}}
+	s.servers.tell = o.Changed
+	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		if err := prepare(ctx, c); err != nil {
+			return err
+		}
+		return s.servers.notice(ctx, c)
+	}
 	outcomes := max(2, config.MaxConns/4)
 	for _, p := range []struct {
 		pool  **pgxpool.Pool
@@ -153,7 +164,6 @@ func parse(dsn string, o Options) (*pgxpool.Config, error) {
 	if !strings.Contains(dsn, "pool_max_conns") {
 		config.MaxConns = defaultConns
 	}
-	config.AfterConnect = prepare
 	config.PingTimeout = min(time.Second, o.StoreTimeout)
 	return config, nil
 }

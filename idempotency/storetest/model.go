@@ -23,6 +23,7 @@ type Model struct {
 	damaged  map[idempotency.OperationID]bool
 	evidence map[idempotency.OperationID][]idempotency.Evidence
 	epochs   map[[16]byte]int64
+	changed  time.Time                             // when the store became another one
 	leases   map[idempotency.Owner]time.Time       // until when
 	probes   map[idempotency.OperationID]time.Time // when due, if taken or put off since the last move
 	known    []idempotency.InstanceRecord          // every lease that there was, the latest first
@@ -92,7 +93,22 @@ func (m *Model) stored(id idempotency.OperationID) idempotency.Record {
 }
 
 func (m *Model) env(r idempotency.Record, now time.Time) idempotency.Env {
-	return idempotency.Env{Now: now, OwnerHasLease: m.leased(r.Attempt.Owner, now), Lease: m.lease}
+	return idempotency.Env{Now: now, OwnerHasLease: m.leased(r.Attempt.Owner, now), Lease: m.lease, Changed: m.changed}
+}
+
+// Change makes the store another one, since that instant, as in a failover.
+func (m *Model) Change(at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.changed = at
+}
+
+// Lose makes the store forget a record, as a failover can.
+func (m *Model) Lose(id idempotency.OperationID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.records, id)
+	delete(m.evidence, id)
 }
 
 func (m *Model) leased(o idempotency.Owner, now time.Time) bool {

@@ -1,5 +1,6 @@
 -- One owner's new attempts, in order of id. Says of which operations there was no record; whether the
--- owner has a lease goes with it, for Derive.
+-- owner has a lease goes with it, for Derive. That there is none proves nothing about a key which is
+-- older than the store's last change: the store may have lost it.
 --
 -- (SRFs in a select list run in step and, unlike those in FROM, fill no tuplestore each.)
 INSERT INTO requests AS r (id, caller, key, state, revision, attempt, attempt_id, owner, epoch,
@@ -15,6 +16,7 @@ FROM (
         unnest($12::boolean[]) AS resend, unnest($13::timestamptz[]) AS key_date, unnest($14::bigint[]) AS keep_key,
         unnest($15::bytea[]) AS trace, unnest($16::text[]) AS route
 ) m
+WHERE m.key_date IS NULL OR m.key_date > COALESCE((SELECT i.changed_at FROM store_identity i WHERE i.one), '-infinity')
 ON CONFLICT (id) DO NOTHING
 RETURNING r.id, r.first_seen, r.deadline, r.expires,
     EXISTS (SELECT FROM instances i WHERE i.id = $5::uuid AND i.epoch = $6::bigint AND i.lease_until > now())

@@ -1,0 +1,113 @@
+package idempotency_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+func dated(name string, at time.Time) idempotency.Request {
+	r := request(name)
+	r.KeyDate = at
+	return r
+}
+
+// After a change of the store, that there is no record proves nothing about a key that is older.
+func TestKeyOlderThanTheStoreIsInDoubt(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		old, settled := dated("old", time.Now()), dated("settled", time.Now())
+		g.begin(t, settled, idempotency.Granted).Execution.Complete(answer("kept"))
+		g.begin(t, dated("released", time.Now()), idempotency.Granted).Execution.Release("test", nil)
+		time.Sleep(time.Minute)
+		g.store.Model.Change(time.Now())
+		for range 2 {
+			g.begin(t, old, idempotency.InDoubt)
+		}
+		r := g.store.wants(old.ID, idempotency.Unknown)
+		if r.Cause != idempotency.CauseLost || r.Attempt.N != 1 || r.Fingerprint != old.Fingerprint {
+			t.Errorf("%+v", r)
+		}
+		if e := g.store.Model.Evidence(old.ID); len(e) != 1 || e[0].Kind != idempotency.EvidenceImport || e[0].Text == "" {
+			t.Errorf("evidence %+v", e)
+		}
+		// What has a record is what the record says, and what is newer, or has no date, is claimed.
+		g.begin(t, settled, idempotency.Replay)
+		g.begin(t, dated("released", time.Now().Add(-time.Minute)), idempotency.Granted).Execution.Doubt("test")
+		g.begin(t, dated("new", time.Now().Add(time.Nanosecond)), idempotency.Granted).Execution.Doubt("test")
+		g.begin(t, request("undated"), idempotency.Granted).Execution.Doubt("test")
+	})
+}
+
+// On a route that resends, a retry executes what is in doubt, as attempt 2: the backend deduplicates.
+func TestKeyOlderThanTheStoreIsResent(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		r := dated("old", time.Now())
+		r.Resend = true
+		g.store.Model.Change(time.Now())
+		d, err := g.engine.Begin(t.Context(), r)
+		if err != nil || d.Ruling != idempotency.InDoubt && d.Ruling != idempotency.Granted {
+			t.Fatalf("%v, %v", d.Ruling, err)
+		}
+		if d.Execution == nil {
+			d = g.begin(t, r, idempotency.Granted)
+		}
+		if n := d.Execution.Attempt().N; n != 2 {
+			t.Errorf("attempt %d", n)
+		}
+		d.Execution.Doubt("test")
+	})
+}
+
+func TestKeyOlderThanTheStoreIsNotCancelled(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		r := dated("old", time.Now())
+		g.store.Model.Change(time.Now())
+		res, err := g.committer.Submit(idempotency.Cancel{Operation: r.Operation, KeyDate: r.KeyDate, Retention: retain}, nil)
+		if err != nil || res.Applied || res.Record.State != idempotency.Unseen {
+			t.Errorf("%+v, %v", res, err)
+		}
+	})
+}
+
+// A claim that the store loses while its attempt runs comes back with the attempt's outcome.
+func TestLostClaimComesBackWithItsOutcome(t *testing.T) {
+	settle := map[string]struct {
+		do   func(x *idempotency.Execution) idempotency.Outcome
+		want idempotency.State
+	}{
+		"answer": {func(x *idempotency.Execution) idempotency.Outcome { return x.Complete(answer("done")) }, idempotency.Completed},
+		"doubt":  {func(x *idempotency.Execution) idempotency.Outcome { return x.Doubt("test") }, idempotency.Unknown},
+		"proof":  {func(x *idempotency.Execution) idempotency.Outcome { return x.Release("test", nil) }, idempotency.NotExecuted},
+	}
+	for name, c := range settle {
+		for _, broken := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				bubble(t, func(t *testing.T, g *gateway) {
+					r := dated("order", time.Now())
+					x := g.begin(t, r, idempotency.Granted).Execution
+					g.store.Model.Lose(r.ID)
+					g.store.Model.Change(time.Now())
+					if broken { // the store takes nothing for longer than anybody waits
+						g.store.breakBy(failBefore)
+					}
+					o := c.do(x)
+					if broken {
+						g.store.heal()
+						time.Sleep(5 * time.Second)
+						synctest.Wait()
+					} else if o.Err != nil || o.Record.State != c.want {
+						t.Errorf("outcome %+v", o)
+					}
+					if got := g.store.state(r.ID).State; got != c.want && !(broken && c.want == idempotency.NotExecuted && got == idempotency.Unknown) {
+						t.Errorf("the store says %v", got)
+					}
+					if n := g.engine.Running(); n != 0 {
+						t.Errorf("%d executions still run", n)
+					}
+				})
+			})
+		}
+	}
+}

@@ -1,0 +1,1 @@
+SELECT i.identity FROM store_identity i WHERE i.one
