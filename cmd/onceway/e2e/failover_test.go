@@ -1,0 +1,113 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/onceway/onceway/internal/ledger"
+	"github.com/onceway/onceway/internal/pgtest"
+	"github.com/onceway/onceway/internal/rig"
+)
+
+// pairOfServers is a primary with a streaming standby, and the DSN of whichever takes writes.
+func pairOfServers(t *testing.T) (primary, standby *pgtest.Cluster, dsn string) {
+	t.Helper()
+	primary = pgtest.NewCluster(t, pgtest.Config{TCP: true, Settings: map[string]string{"fsync": "off"}})
+	const name = "records" // it ends with the clusters
+	if _, err := connect(t, primary.DSN("postgres")).Exec(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	standby = pgtest.NewStandby(t, primary)
+	return primary, standby, pgtest.HostListDSN(name, primary, standby)
+}
+
+// With synchronous replication a failover under load loses nothing.
+func TestStoreFailoverUnderLoad(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	primary, standby, dsn := pairOfServers(t)
+	admin := connect(t, primary.DSN("postgres"))
+	for _, sql := range []string{"SET synchronous_commit = local", "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: quiet}
+	gateways := []*rig.Gateway{rig.Serve(t, c), rig.Serve(t, c)}
+	gateways[0].Until(t, "the standby is synchronous", func() bool {
+		var synchronous bool
+		if err := admin.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')").Scan(&synchronous); err != nil {
+			t.Fatal(err)
+		}
+		return synchronous
+	})
+	under(t, b, gateways, func(progress func(int)) {
+		progress(100)
+		primary.Stop(pgtest.Immediate)
+		standby.Promote(t)
+		progress(100)
+	})
+}
+
+// With asynchronous replication a failover loses claims and answers that were confirmed. A key that is older
+// than the change and has no record any more is not executed again: nobody knows. What an owner still has
+// comes back. (Keys without a date are executed again: that is what remains lost.)
+func TestStoreFailoverThatLostCommits(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	primary, standby, dsn := pairOfServers(t)
+	c := rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: quiet}
+	g, other := rig.Serve(t, c), rig.Serve(t, c)
+	kept := rig.Request{Key: uuidv7(time.Now()), Body: "a"}
+	first := g.Do(t, kept)
+	first.Is(t, executed)
+	conn := connect(t, primary.DSN("postgres"))
+	g.Until(t, "the standby has it all", func() bool {
+		var caughtUp bool
+		if err := conn.QueryRow(t.Context(), "SELECT COALESCE(bool_and(replay_lsn >= pg_current_wal_flush_lsn()), false) FROM pg_stat_replication").Scan(&caughtUp); err != nil {
+			t.Fatal(err)
+		}
+		return caughtUp
+	})
+	standby.Stop(pgtest.Fast)
+
+	lost := rig.Request{Key: uuidv7(time.Now()), Body: "a"}
+	g.Do(t, lost).Is(t, executed)
+	running := rig.Request{Key: uuidv7(time.Now()), Body: "a", Script: ledger.Script{Status: 201, After: newKey()}}
+	answer := g.Go(t, running)
+	b.Await(t, running.Script.After, 1)
+	primary.Stop(pgtest.Immediate)
+	standby.Start(t)
+	standby.Promote(t)
+	for _, at := range []*rig.Gateway{g, other} {
+		at.Until(t, "it has noticed", func() bool { return strings.Contains(at.Output(), "the store is another server now") })
+		at.AwaitReady(t)
+	}
+
+	// The attempt that is under way has lost its record. A retry elsewhere must not execute it.
+	other.Do(t, running).Is(t, stillUnknown)
+	b.Open(t, running.Script.After)
+	if a := <-answer; a == nil {
+		t.Error("no answer")
+	} else {
+		t.Logf("the first caller got %d %s", a.Status, a.Header.Get("Idempotency-State"))
+	}
+	wantEffects(t, b, running.Key, 1)
+
+	for range 2 {
+		other.Do(t, lost).Is(t, stillUnknown)
+	}
+	wantState(t, other, lost.Key, "unknown", 1)
+	wantEffects(t, b, lost.Key, 1)
+	if kinds := evidenceOf(t, standby.DSN(database(t, dsn)), lost.Key); kinds != "import" {
+		t.Errorf("evidence %q", kinds)
+	}
+	if a := other.Do(t, kept); a.Bytes() != first.Bytes() {
+		t.Errorf("the answer of before is now %s", a.Bytes())
+	}
+	fresh := rig.Request{Key: uuidv7(time.Now().Add(time.Second)), Body: "a"}
+	g.Do(t, fresh).Is(t, executed)
+	other.Do(t, fresh).Is(t, replayed)
+	wantEffects(t, b, fresh.Key, 1)
+}
