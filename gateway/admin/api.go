@@ -56,15 +56,19 @@ type APIOptions struct {
 // BasePath begins every path of the API.
 const BasePath = "/admin/v1"
 
+// mostSearches is how many searches one gateway makes at once: they use the connections of claims.
+const mostSearches = 2
+
 type api struct {
 	APIOptions
-	access access
+	access   access
+	searches chan struct{} // has room for mostSearches
 }
 
 // API returns the handler of everything below BasePath, and of the pages of problems. Every answer but
 // those is JSON; every refusal is a problem document.
 func API(o APIOptions) http.Handler {
-	a := &api{APIOptions: o, access: access{tokens: o.Tokens, listen: o.Listen}}
+	a := &api{APIOptions: o, access: access{tokens: o.Tokens, listen: o.Listen}, searches: make(chan struct{}, mostSearches)}
 	if host, _, err := net.SplitHostPort(o.Listen); err == nil {
 		a.access.listen = host
 	}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -38,7 +39,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request, _ string) error {
 	if text, ok := got["operation"]; ok {
 		return a.listOne(w, r, q, text)
 	}
-	page, err := a.Store.Search(r.Context(), q)
+	page, err := a.search(r.Context(), q)
 	switch {
 	case errors.Is(err, idempotency.ErrCursor):
 		return refused{problem.NewRequestMalformed("The parameter cursor is the member next of the page before.")}
@@ -54,6 +55,17 @@ func (a *api) list(w http.ResponseWriter, r *http.Request, _ string) error {
 		list.Next = &next
 	}
 	return answer(w, list)
+}
+
+// search waits for its turn.
+func (a *api) search(ctx context.Context, q idempotency.Query) (idempotency.Page, error) {
+	select {
+	case a.searches <- struct{}{}:
+		defer func() { <-a.searches }()
+		return a.Store.Search(ctx, q)
+	case <-ctx.Done():
+		return idempotency.Page{}, ctx.Err()
+	}
 }
 
 // listOne narrows a search to one operation, which needs none.

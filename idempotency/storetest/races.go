@@ -124,6 +124,31 @@ func testRaces(w *world) {
 		}
 	})
 
+	w.in("an operator and the answer", func(w *world) {
+		// Whichever comes first counts, and the other one is told; an answer is never dropped.
+		for range 20 {
+			o := w.operation()
+			a := w.granted(w.claim(o))
+			w.must(doubt(a))
+			results := w.race(2, func(i int) idempotency.Transition {
+				if i == 0 {
+					return complete(a)
+				}
+				return resolve(o.ID(), 1, idempotency.VerdictNotExecuted)
+			})
+			r := w.find(o.ID())
+			answered := r.State == idempotency.Completed && !r.Contradicted
+			contradicted := r.State == idempotency.NotExecuted && r.Contradicted
+			if !answered && !contradicted || results[0].Applied != answered || results[1].Applied != contradicted {
+				w.Fatalf("the record is %v, contradicted %v; the answer holds %v, the resolution %v",
+					r.State, r.Contradicted, results[0].Applied, results[1].Applied)
+			}
+			if contradicted && w.one(w.claim(o)).Applied {
+				w.Fatal("it was claimed again")
+			}
+		}
+	})
+
 	w.in("operators who disagree", func(w *world) {
 		for range 10 {
 			o := w.operation()
