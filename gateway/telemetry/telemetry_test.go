@@ -256,6 +256,9 @@ func TestMetrics(t *testing.T) {
 	b.Batched("claim", 1, time.Second, errors.New("no answer"))
 	b.Moved(idempotency.Completed)
 	b.Contradicted(idempotency.OperationID{1})
+	asked := b.Probes("orders")
+	asked.Start(idempotency.Trace{}).End("executed", 200)
+	asked.Start(idempotency.Trace{}).End("unanswered", 0)
 
 	for _, want := range []struct {
 		name  string
@@ -270,6 +273,8 @@ func TestMetrics(t *testing.T) {
 		{"onceway.dispatch", map[string]string{"onceway.upstream": "shop", "onceway.outcome": "unknown", "onceway.cause": "timeout"}, 1},
 		{"onceway.transitions", map[string]string{"onceway.state": "completed"}, 1},
 		{"onceway.contradictions", map[string]string{}, 1},
+		{"onceway.probes", map[string]string{"onceway.route": "orders", "onceway.result": "executed"}, 1},
+		{"onceway.probes", map[string]string{"onceway.route": "orders", "onceway.result": "unanswered"}, 1},
 	} {
 		if got := b.count(t, want.name, want.attrs); got != want.n {
 			t.Errorf("%s %v = %d, want %d", want.name, want.attrs, got, want.n)
@@ -321,6 +326,7 @@ func TestNothingOfARequestIsExported(t *testing.T) {
 	}
 	b.Batched(canary, 1, 0, errors.New(canary))
 	b.Contradicted(idempotency.OperationID{})
+	b.Probes("orders").Start(idempotency.Trace{}).End(canary, 0)
 
 	spans, err := json.Marshal(b.spans.GetSpans().Snapshots())
 	if err != nil {
@@ -381,5 +387,22 @@ func BenchmarkEvent(b *testing.B) {
 		e.State = problem.Executed
 		e.Dispatch(up).End(telemetry.Answered, "", 201)
 		e.End(201)
+	}
+}
+
+// A question about an attempt continues the attempt's trace.
+func TestProbesContinueTheTrace(t *testing.T) {
+	b := newBench(t, false, sdktrace.ParentBased(sdktrace.NeverSample()))
+	of := idempotency.Trace{TraceID: [16]byte{1}, SpanID: [8]byte{2}}
+	p := b.Probes("orders").Start(of)
+	h := http.Header{}
+	p.Inject(h)
+	p.End("absent", 404)
+	if got := h.Get("Traceparent"); !strings.HasPrefix(got, "00-"+of.String()+"-") || strings.Contains(got, "-0200000000000000-") {
+		t.Errorf("traceparent %q", got)
+	}
+	spans := b.spans.GetSpans()
+	if len(spans) != 1 || spans[0].Name != "probe orders" || spans[0].Parent.SpanID() != of.SpanID {
+		t.Errorf("spans %+v", spans)
 	}
 }

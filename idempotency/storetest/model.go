@@ -75,7 +75,9 @@ func (m *Model) move(t idempotency.Transition, now time.Time) {
 	after, changed, evidence := idempotency.Next(stored, t, m.env(stored, now))
 	if changed {
 		m.records[id] = after
-		delete(m.probes, id)
+		if after.State != stored.State {
+			delete(m.probes, id)
+		}
 	}
 	if evidence != nil && !slices.ContainsFunc(m.evidence[id], func(e idempotency.Evidence) bool {
 		return e.Attempt == evidence.Attempt && e.Kind == evidence.Kind

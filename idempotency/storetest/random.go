@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,6 +32,7 @@ func testRandom(w *world) {
 			"leap":    m.leap,
 			"sweep":   m.sweep,
 			"purge":   m.purge,
+			"probes":  m.probes,
 			"search":  m.search,
 		})
 	})
@@ -89,6 +92,27 @@ func (m *machine) purge(t *rapid.T) {
 	_, errB := m.model.Purge(background, 10_000)
 	if errA != nil || errB != nil {
 		t.Fatal("purge:", errA, errB)
+	}
+}
+
+// probes takes what is due of the routes of all kinds of claims, for half a step, and puts some of it off.
+func (m *machine) probes(t *rapid.T) {
+	routes := []string{"claim", "resend", "other", "again", "import", "import claim"}
+	a, errA := m.Store.TakeProbes(background, routes, 10_000, step/2)
+	b, errB := m.model.TakeProbes(background, routes, 10_000, step/2)
+	order := func(a, b idempotency.OperationID) int { return slices.Compare(a[:], b[:]) }
+	slices.SortFunc(a, order)
+	slices.SortFunc(b, order)
+	if errA != nil || errB != nil || !slices.Equal(a, b) {
+		t.Fatalf("due are %v %v, want %v %v", a, errA, b, errB)
+	}
+	for _, o := range m.ops {
+		if rapid.Bool().Draw(t, "put off") {
+			of := m.attempt(t, o)
+			if err := errors.Join(m.Store.PutOffProbe(background, of, step*5/2), m.model.PutOffProbe(background, of, step*5/2)); err != nil {
+				t.Fatal("put off:", err)
+			}
+		}
 	}
 }
 
