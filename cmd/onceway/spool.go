@@ -17,7 +17,7 @@ func openSpool(c *config.Config, log *slog.Logger) (*spool.Spool, error) {
 	if c.Spool == "" {
 		return nil, nil
 	}
-	return spool.Open(c.Spool, spool.Options{Limit: c.SpoolLimit, Damaged: func(path string) {
+	return spool.Open(c.Spool, spool.Options{Limit: c.SpoolLimit, Step: spoolStep(), Damaged: func(path string) {
 		log.Error("an entry of the spool does not match its digest and was put aside", "path", path)
 	}})
 }

@@ -13,6 +13,9 @@ import (
 	"github.com/onceway/onceway/idempotency/spool"
 )
 
+// steps is how many a Put has.
+const steps = int(spool.Durable) + 1
+
 // TestMain is also the process that dies.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("SPOOL_KILL_DIR"); dir != "" {
@@ -25,12 +28,12 @@ func TestMain(m *testing.M) {
 // die puts two entries, prints the name of each once it is confirmed, and is killed at a step of the second.
 func die(dir string, at int) {
 	puts := 0
-	s, err := spool.Open(dir, spool.WithStep(spool.Options{}, func(step int) {
-		if puts == 1 && step == at {
+	s, err := spool.Open(dir, spool.Options{Step: func(step spool.Step) {
+		if puts == 1 && int(step) == at {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
-	}))
+	}})
 	if err != nil {
 		panic(err)
 	}
@@ -49,7 +52,7 @@ func die(dir string, at int) {
 // What was confirmed is there after kill -9 at any step; what was not is there whole or not at all, and
 // nothing is damaged.
 func TestKilledAtEachStep(t *testing.T) {
-	for at := range spool.Steps + 1 { // one more: after the answer
+	for at := range steps + 1 { // one more: after the answer
 		t.Run(strconv.Itoa(at), func(t *testing.T) {
 			dir := t.TempDir()
 			child := exec.Command(os.Args[0])
@@ -67,7 +70,7 @@ func TestKilledAtEachStep(t *testing.T) {
 				confirmed[lines.Text()] = true
 			}
 			child.Wait()
-			if child.ProcessState.Exited() || len(confirmed) != 1 && at < spool.Steps {
+			if child.ProcessState.Exited() || len(confirmed) != 1 && at < steps {
 				t.Fatalf("%v, %d entries were confirmed", child.ProcessState, len(confirmed))
 			}
 			s := open(t, dir, spool.Options{})

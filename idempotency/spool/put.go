@@ -9,15 +9,17 @@ import (
 	"github.com/onceway/onceway/idempotency"
 )
 
-// step is a point in Put at which a process may die.
-type step uint8
+// Step is a point in Put at which a process may die.
+type Step uint8
 
 const (
-	stepWritten step = iota // not synced
-	stepSynced              // under the name of a file that is being written
-	stepRenamed             // the directory is not synced
-	stepDurable             // nobody has been told
+	Written Step = iota // not synced
+	Synced              // under the name of a file that is being written
+	Renamed             // the directory is not synced
+	Durable             // nobody has been told
 )
+
+func (s Step) String() string { return [...]string{"written", "synced", "renamed", "durable"}[s] }
 
 // Put implements idempotency.LocalSpool.
 func (s *Spool) Put(e idempotency.Spooled) error {
@@ -71,11 +73,11 @@ func (s *Spool) write(a idempotency.AttemptID, b []byte) error {
 	if err := os.Rename(writing, final); err != nil {
 		return errors.Join(err, remove(writing))
 	}
-	s.reach(stepRenamed)
+	s.reach(Renamed)
 	if err := s.options.syncNames(s.dir); err != nil {
 		return errors.Join(err, remove(final))
 	}
-	s.reach(stepDurable)
+	s.reach(Durable)
 	return nil
 }
 
@@ -87,17 +89,17 @@ func (s *Spool) writeSynced(path string, b []byte) error {
 	if _, err := f.Write(b); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.reach(stepWritten)
+	s.reach(Written)
 	if err := s.options.sync(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.reach(stepSynced)
+	s.reach(Synced)
 	return f.Close()
 }
 
-func (s *Spool) reach(at step) {
-	if s.options.step != nil {
-		s.options.step(at)
+func (s *Spool) reach(at Step) {
+	if s.options.Step != nil {
+		s.options.Step(at)
 	}
 }
 

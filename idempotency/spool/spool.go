@@ -20,8 +20,10 @@ type Options struct {
 	Limit int64
 	// Damaged, if not nil, hears of each entry that does not match its digest and was put aside as path.
 	Damaged func(path string)
-	step    func(step)           // if not nil, called at each step of a Put. Tests die there
-	sync    func(*os.File) error // fsync. Tests make it fail
+	// Step, if not nil, is called at each step of a Put. It is for tests, which die there.
+	Step func(Step)
+
+	sync func(*os.File) error // fsync. Tests make it fail
 }
 
 // Spool is one directory. It implements idempotency.LocalSpool.

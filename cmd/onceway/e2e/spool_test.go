@@ -165,6 +165,64 @@ func TestStoreStopsWhileRequestsAreOutWithoutASpool(t *testing.T) {
 	}
 }
 
+// kill -9 at each step of the way into the spool: before the fsync, after it, before the answer. What a
+// client was told is what everybody gets afterwards; nothing that was confirmed is lost or damaged.
+func TestKilledAtEachStepOfTheSpool(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	cluster := pgtest.NewCluster(t, pgtest.Config{})
+	at := filepath.Join(t.TempDir(), "step")
+	die := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(at, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	die("")
+	g := rig.Serve(t, rig.Config{
+		Store: cluster.NewDatabase(t), Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nspool: spool\nlease: 2s",
+		Tags: "onceway_testspool", Env: []string{"ONCEWAY_TEST_SPOOL=" + at},
+	})
+	for _, step := range []string{"written", "synced", "renamed", "durable"} {
+		for _, visit := range []int{1, 5} {
+			requests := sendOut(t, g, b, 8)
+			die(step + " " + strconv.Itoa(visit))
+			cluster.Stop(pgtest.Immediate)
+			b.Open(t, requests.gate)
+			<-g.Exited()
+			die("")
+			cluster.Start(t)
+			g.Start(t)
+			told, completed := 0, 0
+			for i, r := range requests.requests {
+				answer, now := <-requests.answers[i], g.Do(t, r)
+				state := record(t, g, r.Key).State
+				if state == "completed" {
+					completed++
+					now.Is(t, with(replayed, 201))
+				} else {
+					now.Is(t, stillUnknown)
+				}
+				if answer != nil {
+					told++
+					answer.Is(t, with(executed, 201))
+					if now.Bytes() != answer.Bytes() {
+						t.Errorf("%s %d: told\n%s\nand now\n%s", step, visit, answer.Bytes(), now.Bytes())
+					}
+				}
+				wantEffects(t, b, r.Key, 1)
+			}
+			if step == "durable" && completed < visit {
+				t.Errorf("%d entries were durable, and %d are completed", visit, completed)
+			}
+			if s := spoolOf(t, g); s.Damaged != 0 || s.Depth != 0 {
+				t.Errorf("%s %d: the spool is %+v", step, visit, s)
+			}
+			t.Logf("killed at %s number %d: %d of 8 told, %d completed", step, visit, told, completed)
+		}
+	}
+}
+
 // kill -9 at any moment of an outage: what a client was told is what everybody gets afterwards, and what
 // nobody was told is completed or unknown.
 func TestKilledWhileTheStoreIsGone(t *testing.T) {
