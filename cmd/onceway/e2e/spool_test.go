@@ -472,6 +472,56 @@ func TestTheStoreKnowsOfTheSpool(t *testing.T) {
 	}
 }
 
+// An operator does not wait for the gateway that has the answers on its disk: what was settled stays, and an
+// answer that proves it wrong is kept beside it.
+func TestRecordsOfASpoolThatWereSettledMeanwhile(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	cluster := pgtest.NewCluster(t, pgtest.Config{})
+	c := rig.Config{Store: cluster.NewDatabase(t), Targets: []string{b.URL()}, Admin: rig.Tokens("alice"), Extra: "store_timeout: 1s\nlease: 2s"}
+	other := rig.Serve(t, c)
+	c.Extra += "\nspool: spool"
+	g := rig.Serve(t, c)
+	requests := sendOut(t, g, b, 4)
+	cluster.Stop(pgtest.Immediate)
+	told := requests.wants(t, b, with(executed, 201))
+	g.Kill(t)
+	cluster.Start(t)
+	other.AwaitReady(t)
+	for i, body := range []string{
+		`"outcome":"not_executed"`, `"outcome":"executed"`, `"outcome":"executed","response":{"status":200,"headers":{},"body":"by hand","body_encoding":"utf-8"}`,
+	} {
+		key := requests.requests[i].Key
+		wantState(t, other, key, "unknown", 1)
+		wantProblem(t, resolve(t, other, "alice", key, `{"evidence":"e",`+body+`}`), 409, "owner-may-hold-answers")
+		if a := resolve(t, other, "alice", key, `{"evidence":"e","acknowledge_spool":true,`+body+`}`); a.Status != 200 {
+			t.Fatalf("%d %s", a.Status, a.Body)
+		}
+	}
+	g.Start(t)
+	g.Until(t, "the spool is empty", func() bool { return spoolOf(t, g).Depth == 0 })
+	for _, g := range []*rig.Gateway{g, other} {
+		g.Do(t, requests.requests[0]).Is(t, stillUnknown)
+		g.Do(t, requests.requests[1]).Is(t, isForgotten)
+		if a := g.Do(t, requests.requests[2]); a.Status != 200 || a.Body != "by hand" || a.Header.Get("Idempotency-Resolved") != "operator" {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+		if a := g.Do(t, requests.requests[3]); a.Bytes() != told[3].Bytes() {
+			t.Errorf("told\n%s\nand now\n%s", told[3].Bytes(), a.Bytes())
+		}
+	}
+	rec := shown(t, other, requests.requests[0].Key)
+	if !rec.Contradicted || len(rec.Contradictions) != 1 || rec.Contradictions[0].Response.Status != 201 || !strings.Contains(g.Output(), "an answer contradicts its record") {
+		t.Errorf("%+v", rec)
+	}
+	if !strings.Contains(g.Output(), "was settled otherwise") {
+		t.Error("nothing is said of the answer that was dropped")
+	}
+	for _, r := range requests.requests {
+		wantEffects(t, b, r.Key, 1)
+	}
+}
+
 // A drain while the store is gone leaves the answers to the next process.
 func TestDrainWithoutAStoreLeavesTheSpool(t *testing.T) {
 	t.Parallel()
