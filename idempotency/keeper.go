@@ -1,7 +1,9 @@
 package idempotency
 
 import (
+	"context"
 	"errors"
+	"fmt"
 
 	"sync"
 	"sync/atomic"
@@ -61,11 +63,22 @@ func (e *Engine) DrainSpool() <-chan struct{} {
 	return done
 }
 
-// CloseSpool returns when nothing of the engine uses the spool any more. It is called after the
-// committer's Stop.
-func (e *Engine) CloseSpool() {
-	if e.keeper != nil {
+// CloseSpool returns nil when nothing of the engine uses the spool any more, or the error of ctx: a disk
+// that hangs must not keep a process. It is called after the committer's Stop.
+func (e *Engine) CloseSpool(ctx context.Context) error {
+	if e.keeper == nil {
+		return nil
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
 		e.keeper.work.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the spool's disk does not answer: %w", ctx.Err())
 	}
 }
 

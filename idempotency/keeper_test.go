@@ -113,7 +113,11 @@ func spooling(t *testing.T, test func(t *testing.T, g *gateway, d *disk)) {
 
 func (g *gateway) use(t *testing.T, d *disk) {
 	g.engine.UseSpool(d, d)
-	t.Cleanup(g.engine.CloseSpool)
+	t.Cleanup(func() {
+		if err := g.engine.CloseSpool(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // another runs one more gateway on g's store, and gives it the spool.
@@ -592,6 +596,22 @@ func TestTheEndOfAProcessWithoutAStore(t *testing.T) {
 		g.told(t, <-told, "made")
 		g.told(t, late.Complete(answer("late")), "late")
 		d.wants(t, 2, idempotency.SpoolKept, idempotency.SpoolKept)
+	})
+}
+
+// A disk that hangs does not keep the process.
+func TestTheEndOfAProcessWhoseDiskHangs(t *testing.T) {
+	spooling(t, func(t *testing.T, g *gateway, d *disk) {
+		x := g.begin(t, request("order"), idempotency.Granted).Execution
+		g.store.breakBy(failBefore)
+		d.set(func(d *disk) { d.hang = make(chan struct{}) })
+		x.Complete(answer("made"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := g.engine.CloseSpool(ctx); err == nil {
+			t.Error("no error")
+		}
+		close(d.hang)
 	})
 }
 

@@ -225,7 +225,7 @@ func (s *server) abort() {
 	}
 	if s.spool != nil {
 		if s.engine != nil {
-			s.engine.CloseSpool()
+			_ = s.engine.CloseSpool(ctx)
 		}
 		s.spool.Close()
 	}

@@ -71,7 +71,11 @@ func (s *server) noteSpool(ctx context.Context) {
 // leaveSpool closes the spool behind everything that uses it. Operators need not wait for the answers of a
 // process that has left none.
 func (s *server) leaveSpool(ctx context.Context) error {
-	s.engine.CloseSpool()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.StoreTimeout) // others have used theirs
+	defer cancel()
+	if err := s.engine.CloseSpool(ctx); err != nil {
+		return err
+	}
 	if s.spool.Status().Depth == 0 {
 		_ = s.store.NoteSpool(ctx, s.spool.Instance(), nil)
 	} else {

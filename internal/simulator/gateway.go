@@ -82,7 +82,7 @@ func (s *slot) boot() {
 			return
 		}
 		g.committer.Stop()
-		g.engine.CloseSpool()
+		_ = g.engine.CloseSpool(context.Background())
 		time.Sleep(d.between(200*time.Millisecond, time.Second))
 	}
 }
@@ -119,7 +119,7 @@ func (g *gateway) crash(down time.Duration) {
 // bury ends the goroutines of a process.
 func (g *gateway) bury() {
 	g.committer.Stop()
-	g.engine.CloseSpool()
+	_ = g.engine.CloseSpool(context.Background())
 	_ = g.lease.Stop(context.Background())
 }
 
