@@ -78,8 +78,13 @@ func (t Complete) next(stored, seen Record, env Env) move {
 	case Unseen:
 		return stay
 	case Executing, Unknown:
-		if own || earlier {
+		// Of a record that stands for what a store has lost, nobody knows the attempt: any one's answer is it.
+		lost := stored.State == Unknown && stored.Cause == CauseLost
+		if own || earlier || lost {
 			r := answered(seen, t.Response, t.Retention, env.Now)
+			if lost {
+				r.Attempt.ID, r.Attempt.N = t.Attempt.ID, max(r.Attempt.N, t.Attempt.N)
+			}
 			if seen.State == Unknown {
 				return move{r, true, &Evidence{Attempt: t.Attempt.ID, N: t.Attempt.N, Kind: EvidenceLateAnswer, By: "gateway"}}
 			}

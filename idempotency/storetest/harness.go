@@ -79,6 +79,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"probes", testProbes},
 		{"instances", testInstances},
 		{"own", testOwn},
+		{"lost", testLost},
 		{"search", testSearch},
 		{"expiry", testExpiry},
 		{"purge", testPurge},

@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/onceway/onceway/idempotency"
@@ -151,6 +152,43 @@ func testOwn(w *world) {
 	equal(w, "old ones", fmt.Sprint(executing(w.owner, 2*step-step/2, 10)), fmt.Sprint(own[:2]))
 	equal(w, "of a former epoch", fmt.Sprint(executing(former, 0, 10)), fmt.Sprint([]idempotency.Attempt{before}))
 	equal(w, "of nobody", len(executing(idempotency.Owner{Instance: [16]byte{9}, Epoch: 1}, 0, 10)), 0)
+}
+
+// testLost is about records that stand for attempts which the store has lost.
+func testLost(w *world) {
+	w.in("an answer of the attempt itself", func(w *world) {
+		c := w.claim(w.operation())
+		c.Attempt.N = 1
+		w.must(idempotency.Import{Claim: c, Evidence: "test"})
+		equal(w, "cause", w.expect(c.Operation.ID(), idempotency.Unknown, 1).Cause, idempotency.CauseLost)
+		real := idempotency.Attempt{Operation: c.Attempt.Operation, ID: idempotency.NewAttemptID(), N: 3, Owner: w.owner}
+		for range 2 { // applied again it does no more
+			w.must(complete(real))
+			r := w.expect(c.Operation.ID(), idempotency.Completed, 3)
+			equal(w, "attempt", r.Attempt.ID, real.ID)
+			equal(w, "contradicted", r.Contradicted, false)
+		}
+		w.kinds(c.Operation, idempotency.EvidenceImport, idempotency.EvidenceLateAnswer)
+	})
+	w.in("an answer after a resolution", func(w *world) {
+		c := w.claim(w.operation())
+		c.Attempt.N = 1
+		w.must(idempotency.Import{Claim: c, Evidence: "test"})
+		w.must(idempotency.Resolve{Operation: c.Operation.ID(), N: 1, Verdict: idempotency.VerdictNotExecuted, By: "operator:x", Evidence: "test", Retention: Keep})
+		real := idempotency.Attempt{Operation: c.Attempt.Operation, ID: idempotency.NewAttemptID(), N: 1, Owner: w.owner}
+		w.one(complete(real))
+		equal(w, "contradicted", w.expect(c.Operation.ID(), idempotency.NotExecuted, 1).Contradicted, true)
+	})
+}
+
+func (w *world) kinds(o idempotency.Operation, want ...idempotency.EvidenceKind) {
+	w.Helper()
+	var got []idempotency.EvidenceKind
+	for _, e := range w.Evidence(w.T, o.ID()) {
+		got = append(got, e.Kind)
+	}
+	slices.Sort(got)
+	equal(w, "evidence", fmt.Sprint(got), fmt.Sprint(want))
 }
 
 func (w *world) sweeps(want int) {

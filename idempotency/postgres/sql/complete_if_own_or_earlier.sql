@@ -1,11 +1,14 @@
 -- The answer of the record's own attempt, or on a resend record of an earlier one, while it is
--- executing or in doubt. An answer that no move accepts is kept as a contradiction.
+-- executing or in doubt; or any attempt's, where the record stands for one that the store has lost. An
+-- answer that no move accepts is kept as a contradiction.
 --
 -- Payload and evidence follow from the rows that were really moved, not from a second look.
 WITH done AS (
     UPDATE requests r
     SET state = CASE WHEN m.replayable THEN 2 ELSE 6 END,
         revision = r.revision + 1,
+        attempt_id = CASE WHEN r.state = 4 AND r.cause = 'lost-by-the-store' THEN m.attempt_id ELSE r.attempt_id END,
+        attempt = CASE WHEN r.state = 4 AND r.cause = 'lost-by-the-store' THEN GREATEST(r.attempt, m.n) ELSE r.attempt END,
         late = r.state = 4 OR now() > r.deadline + $13::bigint * interval '1 microsecond'
             OR NOT COALESCE((SELECT i.lease_until > now() FROM instances i WHERE i.id = r.owner AND i.epoch = r.epoch), false),
         doubted = false,
@@ -23,14 +26,16 @@ WITH done AS (
         WITH ORDINALITY AS m (id, attempt_id, n, keep_response, keep_key, status, length, digest, replayable, place)
     WHERE r.id = ANY($1::uuid[]) AND r.id = m.id
         AND r.state IN (1, 4)
-        AND (r.attempt_id = m.attempt_id OR r.resend AND m.n > 0 AND m.n < r.attempt)
+        AND (r.attempt_id = m.attempt_id OR r.resend AND m.n > 0 AND m.n < r.attempt
+            OR r.state = 4 AND r.cause = 'lost-by-the-store')
     RETURNING r.id, r.state, r.body_expires, r.late, m.attempt_id, m.n, m.place::integer AS place
 ), wrong AS (
     SELECT r.id, m.attempt_id, m.n, m.status, m.length, m.digest, m.place::integer AS place
     FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $6::integer[], $7::bigint[], $8::bytea[])
         WITH ORDINALITY AS m (id, attempt_id, n, status, length, digest, place)
     JOIN requests r ON r.id = ANY($1::uuid[]) AND r.id = m.id
-    WHERE NOT (r.state IN (1, 2, 4, 6) AND (r.attempt_id = m.attempt_id OR r.resend AND m.n > 0 AND m.n < r.attempt))
+    WHERE NOT (r.state IN (1, 2, 4, 6) AND (r.attempt_id = m.attempt_id OR r.resend AND m.n > 0 AND m.n < r.attempt)
+        OR r.state = 4 AND r.cause = 'lost-by-the-store')
 ), marked AS (
     UPDATE requests r
     SET contradicted = true, revision = r.revision + 1
