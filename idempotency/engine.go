@@ -31,6 +31,7 @@ type Engine struct {
 	cache     Cache
 	flights   *flights
 	keeper    *keeper // nil without a spool
+	journal   journal
 
 	mu        sync.Mutex
 	abandoned map[AttemptID]*abandonedClaim
@@ -78,8 +79,8 @@ type Decision struct {
 const claimTries = 3
 
 // Begin rules on a request. If nothing stands against it, it commits a claim and returns Granted: the
-// caller, and nobody else, sends the request once. An error is r.Refusal, ErrNoLease, ErrOverloaded,
-// ErrStoreTimeout, ErrStopped or the store's; with any of them nothing is or will be sent. Claimable
+// caller, and nobody else, sends the request once. An error is r.Refusal, ErrNoLease, ErrStoreChanged,
+// ErrOverloaded, ErrStoreTimeout, ErrStopped or the store's; with any of them nothing is or will be sent. Claimable
 // comes with an error only.
 func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 	if rec, ok := e.spooled(r.ID); ok {
@@ -91,6 +92,9 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 	for claims := 0; ; {
 		if _, ok := e.lease.Owner(); !ok && r.Refusal == nil {
 			r.Refusal = ErrNoLease // what is settled is answered all the same
+		}
+		if r.Refusal == nil {
+			r.Refusal = e.trusts(r)
 		}
 		var f *flight
 		opened := false
@@ -152,7 +156,7 @@ func (e *Engine) claim(r Request, f *flight, again bool) (Decision, error) {
 	}
 	attempt := Attempt{Operation: r.ID, ID: NewAttemptID(), Owner: owner}
 	e.begun()
-	asOf := time.Now()
+	asOf, changes := time.Now(), e.journal.changes.Load()
 	claim := Claim{
 		Attempt: attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target, Route: r.Route,
 		Budget: r.Budget, Resend: r.Resend, KeyDate: r.KeyDate, Retention: r.Retention, Trace: r.Trace,
@@ -164,6 +168,11 @@ func (e *Engine) claim(r Request, f *flight, again bool) (Decision, error) {
 		e.abandon(attempt, r.Retention)
 		e.lateClaim(attempt, r.Retention, res, nil)
 		err = ErrNoLease
+	case err == nil && res.Applied && changes != e.journal.changes.Load():
+		// Committed, but to a store whose word that there was no record counts for nothing yet.
+		e.abandon(attempt, r.Retention)
+		e.lateClaim(attempt, r.Retention, res, nil)
+		err = ErrStoreChanged
 	case errors.Is(err, ErrStoreTimeout) && !isRolledBack(err):
 		e.abandon(attempt, r.Retention)
 	}
@@ -188,7 +197,9 @@ func (e *Engine) claim(r Request, f *flight, again bool) (Decision, error) {
 		return Decision{Ruling: r.rule(res.Record), Record: res.Record}, nil
 	}
 	close(f.claimed)
-	x := &Execution{engine: e, flight: f, attempt: res.Record.Attempt, retention: r.Retention}
+	claim.Attempt = res.Record.Attempt
+	e.journal.add(claim)
+	x := &Execution{engine: e, flight: f, attempt: res.Record.Attempt, retention: r.Retention, changes: changes}
 	return Decision{Ruling: Granted, Record: res.Record, Execution: x}, nil
 }
 

@@ -14,6 +14,7 @@ type Execution struct {
 	flight    *flight
 	attempt   Attempt
 	retention Retention
+	changes   uint64 // of the store, when it was claimed
 	once      sync.Once
 	wanted    Transition // what the caller asked for
 	landed    sync.Once
@@ -28,6 +29,9 @@ func (x *Execution) Attempt() Attempt { return x.attempt }
 func (x *Execution) Ready() error {
 	if !x.engine.lease.Holds(x.attempt.Owner) {
 		return ErrNoLease
+	}
+	if x.changes != x.engine.journal.changes.Load() {
+		return ErrStoreChanged // the claim may be lost
 	}
 	return nil
 }

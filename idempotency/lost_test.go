@@ -1,6 +1,8 @@
 package idempotency_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,4 +112,89 @@ func TestLostClaimComesBackWithItsOutcome(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What a gateway claimed lately it brings back after a change of the store, before it claims anything: as
+// an answer where it still has that, else as in doubt. What runs is completed by its own answer.
+func TestJournalBringsBackWhatTheStoreLost(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.begin(t, request("answered"), idempotency.Granted).Execution.Complete(answer("kept"))
+		g.begin(t, request("doubted"), idempotency.Granted).Execution.Doubt("test")
+		g.begin(t, request("kept"), idempotency.Granted).Execution.Complete(answer("not lost"))
+		running := g.begin(t, request("running"), idempotency.Granted).Execution
+		before := g.store.wants(request("kept").ID, idempotency.Completed).Revision
+		for _, name := range []string{"answered", "doubted", "running"} {
+			g.store.Model.Lose(request(name).ID)
+		}
+		g.store.set(func(s *faulty) { s.find = func(context.Context) error { return errBroken } })
+		g.engine.StoreChanged()
+		for _, r := range []idempotency.Request{request("new"), dated("new, dated", time.Now())} {
+			if d, err := g.engine.Begin(t.Context(), r); err == nil || d.Execution != nil {
+				t.Errorf("claimed before what was lost is back: %v, %v", d.Ruling, err)
+			}
+		}
+		if err := g.engine.Recover(t.Context()); err == nil {
+			t.Error("recovered without a store")
+		}
+		g.store.set(func(s *faulty) { s.find = nil })
+		for range 2 {
+			if err := g.engine.Recover(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r := g.store.wants(request("answered").ID, idempotency.Completed); string(r.Response.Body) != "kept" {
+			t.Errorf("the answer is %q", r.Response.Body)
+		}
+		g.store.wants(request("doubted").ID, idempotency.Unknown)
+		g.store.wants(request("running").ID, idempotency.Unknown)
+		if r := g.store.wants(request("kept").ID, idempotency.Completed); r.Revision != before {
+			t.Error("what was not lost was written again")
+		}
+		running.Complete(answer("late"))
+		g.store.wants(request("running").ID, idempotency.Completed)
+
+		// Keys without a date wait for a lease: other gateways bring back theirs.
+		g.begin(t, dated("new, dated", time.Now()), idempotency.Granted).Execution.Doubt("test")
+		g.fails(t, request("new"), idempotency.ErrStoreChanged)
+		g.begin(t, request("doubted"), idempotency.InDoubt)
+		time.Sleep(leaseLength)
+		g.begin(t, request("new"), idempotency.Granted).Execution.Doubt("test")
+	})
+}
+
+// A claim that crossed the change is neither granted nor sent.
+func TestClaimThatCrossedAChangeIsNotSent(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		x := g.begin(t, request("before"), idempotency.Granted).Execution
+		g.store.breakBy(once(only[idempotency.Claim](func(_ context.Context, _ []idempotency.Transition, apply next) ([]idempotency.Result, error) {
+			g.engine.StoreChanged()
+			return apply()
+		})))
+		g.fails(t, request("order"), idempotency.ErrStoreChanged)
+		if err := x.Ready(); !errors.Is(err, idempotency.ErrStoreChanged) {
+			t.Errorf("Ready: %v", err)
+		}
+		x.Release("store-changed", nil)
+		synctest.Wait()
+		g.store.wants(request("order").ID, idempotency.NotExecuted)
+		g.store.wants(request("before").ID, idempotency.NotExecuted)
+	})
+}
+
+// The journal has room for so many claims, and forgets the oldest.
+func TestJournalIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		const more = 100
+		for i := range 8192 + more {
+			g.begin(t, request(name(i)), idempotency.Granted).Execution.Release("test", nil)
+			g.store.Model.Lose(request(name(i)).ID)
+		}
+		g.engine.StoreChanged()
+		if err := g.engine.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		g.store.wants(request(name(more-1)).ID, idempotency.Unseen)
+		g.store.wants(request(name(more)).ID, idempotency.Unknown)
+		g.store.wants(request(name(8191+more)).ID, idempotency.Unknown)
+	})
 }

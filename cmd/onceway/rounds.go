@@ -9,6 +9,9 @@ import (
 func (s *server) rounds() func(context.Context) {
 	var reconciled time.Time
 	return func(ctx context.Context) {
+		if err := s.engine.Recover(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("bring back what the store may have lost", "error", err.Error())
+		}
 		s.engine.ReleaseAbandoned(ctx)
 		if s.spool != nil {
 			s.noteSpool(ctx)

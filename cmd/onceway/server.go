@@ -33,6 +33,7 @@ type server struct {
 	lease     *idempotency.Lease
 	committer *idempotency.Committer
 	engine    *idempotency.Engine
+	recovers  atomic.Pointer[idempotency.Engine] // engine, for whoever may ask before there is one
 	gateway   *gateway.Gateway
 	janitor   *janitor
 	telemetry *telemetrySetup
@@ -71,7 +72,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	if s.spool, err = openSpool(c, s.log); err != nil {
 		return nil, err
 	}
-	if s.store, err = openStore(ctx, c, migrate, s.log); err != nil {
+	if s.store, err = openStore(ctx, c, migrate, s.storeChanged); err != nil {
 		return nil, err
 	}
 	if err := observer.Unknown(s.store.InDoubt); err != nil {
@@ -84,6 +85,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	s.store.committer.Observer = observer
 	s.committer = idempotency.NewCommitter(s.store, s.store.committer)
 	s.engine = idempotency.NewEngine(s.store, s.committer, s.lease, newRecordCache())
+	s.recovers.Store(s.engine)
 	starting, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := s.attachSpool(starting, observer); err != nil {

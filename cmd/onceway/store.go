@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -43,7 +42,7 @@ type openedStore struct {
 }
 
 // openStore checks or migrates the schema, and opens the store. The error has exit code 4.
-func openStore(ctx context.Context, c *config.Config, migrate bool, log *slog.Logger) (*openedStore, error) {
+func openStore(ctx context.Context, c *config.Config, migrate bool, changed func(former, now string)) (*openedStore, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	path, embedded := strings.CutPrefix(c.Store, "sqlite:")
@@ -66,7 +65,7 @@ func openStore(ctx context.Context, c *config.Config, migrate bool, log *slog.Lo
 		opened.recordStore, err = sqlite.Open(ctx, path, sqlite.Options{Lease: c.Lease, Clock: wallClock})
 	} else {
 		opened.committer.Flushers = 4
-		opened.recordStore, err = openPostgres(ctx, c, log)
+		opened.recordStore, err = openPostgres(ctx, c, changed)
 	}
 	if err != nil {
 		return nil, storeFailure(err)
@@ -78,14 +77,11 @@ func openStore(ctx context.Context, c *config.Config, migrate bool, log *slog.Lo
 // again after its record was purged.
 const clockGrace = 24 * time.Hour
 
-func openPostgres(ctx context.Context, c *config.Config, log *slog.Logger) (recordStore, error) {
+func openPostgres(ctx context.Context, c *config.Config, changed func(former, now string)) (recordStore, error) {
 	store, err := postgres.Open(ctx, c.Store, postgres.Options{
 		StoreTimeout: c.StoreTimeout, Lease: c.Lease, Retention: c.Retention, Grace: clockGrace, WalkEvery: c.Lease / 3,
-		Changed: func(former, now string) {
-			log.Warn("the store is another server now: keys older than this moment that have no record become unknown; see docs/operations.md, Failover",
-				"former", former, "now", now)
-		},
-		Tracer: otelpgx.NewTracer(otelpgx.WithDisableSQLStatementInAttributes(), otelpgx.WithDisableConnectionDetailsInAttributes()),
+		Changed: changed,
+		Tracer:  otelpgx.NewTracer(otelpgx.WithDisableSQLStatementInAttributes(), otelpgx.WithDisableConnectionDetailsInAttributes()),
 	})
 	if err != nil {
 		return nil, err

@@ -80,14 +80,14 @@ func (w *identities) notice(ctx context.Context, c *pgx.Conn) error {
 		return err
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock() // also while it is told: other connections are not used before
 	if w.noted != (serverIdentity{}) {
 		former = w.noted.String()
 	}
-	w.noted = id
-	w.mu.Unlock()
 	if w.tell != nil && former != "" && former != id.String() {
 		w.tell(former, id.String())
 	}
+	w.noted = id
 	return nil
 }
 

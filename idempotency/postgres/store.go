@@ -48,7 +48,8 @@ type Options struct {
 	// many rows; owners whose leases lapsed it looks for each time. Default 0: each time.
 	WalkEvery time.Duration
 	// Changed is called when connections lead to another server than before, by system identifier and
-	// timeline, as after a failover. What the former one had committed may be missing. May be nil.
+	// timeline, as after a failover, and before anything is written there. What the former one had
+	// committed may be missing. It must not use the store. May be nil.
 	Changed func(former, now string)
 	// Tracer sees every query. It must not keep arguments, which contain keys and bodies. May be nil.
 	Tracer pgx.QueryTracer

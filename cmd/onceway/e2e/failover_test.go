@@ -51,8 +51,9 @@ func TestStoreFailoverUnderLoad(t *testing.T) {
 }
 
 // With asynchronous replication a failover loses claims and answers that were confirmed. A key that is older
-// than the change and has no record any more is not executed again: nobody knows. What an owner still has
-// comes back. (Keys without a date are executed again: that is what remains lost.)
+// than the change and has no record any more is not executed again: nobody knows. What a gateway that lives
+// remembers comes back, also of keys without a date. (Those of a gateway that died are executed again: that
+// is what remains lost.)
 func TestStoreFailoverThatLostCommits(t *testing.T) {
 	t.Parallel()
 	b := ledger.Start(t)
@@ -74,6 +75,11 @@ func TestStoreFailoverThatLostCommits(t *testing.T) {
 
 	lost := rig.Request{Key: uuidv7(time.Now()), Body: "a"}
 	g.Do(t, lost).Is(t, executed)
+	g.Kill(t) // what it remembers dies with it
+	g.Start(t)
+	remembered := rig.Request{Key: newKey(), Body: "a"}
+	answered := g.Do(t, remembered)
+	answered.Is(t, executed)
 	running := rig.Request{Key: uuidv7(time.Now()), Body: "a", Script: ledger.Script{Status: 201, After: newKey()}}
 	answer := g.Go(t, running)
 	b.Await(t, running.Script.After, 1)
@@ -87,6 +93,7 @@ func TestStoreFailoverThatLostCommits(t *testing.T) {
 
 	// The attempt that is under way has lost its record. A retry elsewhere does not execute it; the answer,
 	// when it comes, is the answer.
+	other.Until(t, "it claims again", func() bool { return other.Do(t, running).Status != 503 })
 	other.Do(t, running).Is(t, stillUnknown)
 	b.Open(t, running.Script.After)
 	if a := <-answer; a == nil {
@@ -96,6 +103,12 @@ func TestStoreFailoverThatLostCommits(t *testing.T) {
 	}
 	other.Do(t, running).Is(t, with(replayed, 201))
 	wantEffects(t, b, running.Key, 1)
+
+	other.Until(t, "what a gateway remembers is back", func() bool { return other.Get(t, recordPath(remembered.Key)).Status == 200 })
+	if a := other.Do(t, remembered); a.Bytes() != answered.Bytes() {
+		t.Errorf("the answer was\n%s\nand is\n%s", answered.Bytes(), a.Bytes())
+	}
+	wantEffects(t, b, remembered.Key, 1)
 
 	for range 2 {
 		other.Do(t, lost).Is(t, stillUnknown)
@@ -109,7 +122,7 @@ func TestStoreFailoverThatLostCommits(t *testing.T) {
 		t.Errorf("the answer of before is now %s", a.Bytes())
 	}
 	fresh := rig.Request{Key: uuidv7(time.Now().Add(time.Second)), Body: "a"}
-	g.Do(t, fresh).Is(t, executed)
+	g.Until(t, "it claims again", func() bool { return g.Do(t, fresh).Status == 200 })
 	other.Do(t, fresh).Is(t, replayed)
 	wantEffects(t, b, fresh.Key, 1)
 }

@@ -1,0 +1,127 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrStoreChanged says that the store is another one than a moment ago, as after a failover, and that what
+// it may have lost is not back yet. Nothing was sent.
+var ErrStoreChanged = errors.New("the store has become another one; what it may have lost is being brought back")
+
+// journal is what this process claimed lately, in memory: what it can bring back if the store loses it. It
+// costs the hot path a copy, and no input or output. It does not survive the process.
+type journal struct {
+	mu     sync.Mutex
+	claims []Claim // a ring once it is full
+	next   int
+
+	changes    atomic.Uint64 // how often the store became another one
+	recovering atomic.Bool
+	since      atomic.Int64 // by the suspend-proof clock
+}
+
+// journalSize is some seconds of claims at full load, and minutes at most others. At under half a kilobyte
+// each that is a few megabytes.
+const journalSize = 8192
+
+func (j *journal) add(c Claim) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.claims) < journalSize {
+		j.claims = append(j.claims, c)
+		return
+	}
+	j.claims[j.next] = c
+	j.next = (j.next + 1) % journalSize
+}
+
+func (j *journal) all() []Claim {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append(append([]Claim(nil), j.claims[j.next:]...), j.claims[:j.next]...)
+}
+
+// StoreChanged says that the store leads to another server from now on. It must be called before anything
+// is written there. Until Recover has ended nothing is claimed, and what was claimed and not sent is not
+// sent any more; and keys that have no date are not claimed for a lease, so that every gateway can bring
+// back what it knows.
+func (e *Engine) StoreChanged() {
+	e.journal.since.Store(int64(e.lease.clock.Now()))
+	e.journal.recovering.Store(true)
+	e.journal.changes.Add(1)
+}
+
+// trusts returns why r may not be claimed so soon after a change of the store; nil if it may.
+func (e *Engine) trusts(r Request) error {
+	if e.journal.changes.Load() == 0 {
+		return nil
+	}
+	early := e.lease.clock.Now()-time.Duration(e.journal.since.Load()) < e.lease.length
+	if e.journal.recovering.Load() || r.KeyDate.IsZero() && early {
+		return ErrStoreChanged
+	}
+	return nil
+}
+
+// Recover brings back, after a change of the store, what this gateway claimed lately and the store has no
+// record of: answers that are still in memory as answers, all else as in doubt. It is called in every round
+// of the lease, and does nothing unless there was a change since it last succeeded.
+func (e *Engine) Recover(ctx context.Context) error {
+	if !e.journal.recovering.Load() {
+		return nil
+	}
+	const batch = 256
+	changes := e.journal.changes.Load()
+	for claims := e.journal.all(); len(claims) > 0; {
+		n := min(batch, len(claims))
+		if err := e.recover(ctx, claims[:n]); err != nil {
+			return err
+		}
+		claims = claims[n:]
+	}
+	if e.journal.changes.Load() == changes {
+		e.journal.recovering.Store(false)
+	}
+	return nil
+}
+
+func (e *Engine) recover(ctx context.Context, claims []Claim) error {
+	ids := make([]OperationID, len(claims))
+	for i, c := range claims {
+		ids[i] = c.Attempt.Operation
+	}
+	records, err := e.store.Find(ctx, ids)
+	if err != nil {
+		return err
+	}
+	if len(records) != len(ids) {
+		return errors.New("the store did not return a record for each operation")
+	}
+	failures := make(chan error, len(claims))
+	var waiting sync.WaitGroup
+	for i, c := range claims {
+		if records[i].State != Unseen {
+			continue
+		}
+		lost := Import{Claim: c, Evidence: "the gateway's journal has the claim, and the store has no record of the operation since it became another one"}
+		if r, ok := e.cache.Get(c.Attempt.Operation); ok && r.Attempt.ID == c.Attempt.ID {
+			lost.Response = r.Response
+		}
+		waiting.Go(func() {
+			_, err := e.committer.Submit(lost, nil)
+			failures <- err
+		})
+	}
+	waiting.Wait()
+	close(failures)
+	for err := range failures {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
