@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/onceway/onceway/internal/ledger"
+	"github.com/onceway/onceway/internal/pgtest"
 	"github.com/onceway/onceway/internal/rig"
 )
 
@@ -300,5 +301,27 @@ func TestContradiction(t *testing.T) {
 	if !strings.Contains(g.Output(), `"level":"ERROR","msg":"an answer contradicts its record"`) {
 		t.Error("no alarm in the log")
 	}
+	wantEffects(t, b, r.Key, 1)
+}
+
+// The store is away when a probe is due. When it is back, without a restart, the doubt resolves.
+func TestStoreStoppedThenProbed(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	cluster := pgtest.NewCluster(t, pgtest.Config{})
+	address, listen := b.Late(t)
+	url := strings.Replace(b.Probe("envelope"), b.Address(), address, 1)
+	g := rig.Serve(t, rig.Config{Store: cluster.NewDatabase(t), Targets: []string{b.URL()}, Policy: probing(url, ", absence: fenced"), Extra: "lease: 2s"})
+	r := cut()
+	g.Do(t, r).Is(t, doubted)
+	cluster.Stop(pgtest.Immediate)
+	listen()
+	g.Until(t, "the prober misses the store", func() bool { return strings.Contains(g.Output(), "probe: the store does not say what is due") })
+	cluster.Start(t)
+	g.AwaitReady(t)
+	g.Until(t, "the operation is resolved", func() bool {
+		return strings.Contains(g.Get(t, recordPath(r.Key)).Body, `"state":"completed"`)
+	})
+	g.Do(t, r).Is(t, with(replayed, 201))
 	wantEffects(t, b, r.Key, 1)
 }
