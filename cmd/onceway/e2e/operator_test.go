@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/onceway/onceway/gateway/admin"
 	"github.com/onceway/onceway/idempotency"
@@ -104,6 +105,9 @@ func TestResolvedAsExecuted(t *testing.T) {
 		rec := shown(t, g, r.Key)
 		if rec.Resolution == nil || rec.Resolution.By != "alice" || rec.Resolution.Evidence != "ledger row 4711" || rec.Route != "all" || len(rec.Evidence) != 1 {
 			t.Errorf("%+v", rec)
+		}
+		if kept := rec.Times.BodyExpires.Sub(*rec.Times.Settled); kept.Round(time.Minute) != 24*time.Hour {
+			t.Errorf("the answer is kept for %v", kept)
 		}
 		wantEffects(t, b, r.Key, 1)
 
