@@ -100,7 +100,9 @@ func (g *Gateway) Try(t testing.TB, r Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Answer{resp.StatusCode, resp.Header, resp.Trailer, string(body), resp.Proto}, nil
+	a := &Answer{resp.StatusCode, resp.Header, resp.Trailer, string(body), resp.Proto}
+	a.documented(t, r)
+	return a, nil
 }
 
 // Do is Try where everything else is a failure. It may be called from any goroutine, and then returns

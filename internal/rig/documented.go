@@ -1,0 +1,39 @@
+package rig
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/onceway/onceway/internal/openapitest"
+)
+
+var reconciliation = sync.OnceValues(func() (*openapitest.Document, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
+	return openapitest.Load(filepath.Join(strings.TrimSpace(string(out)), "openapi", "reconciliation.yaml"))
+})
+
+// documented holds an answer of the reconciliation API against its document.
+func (a *Answer) documented(t testing.TB, r Request) {
+	path, _, _ := strings.Cut(r.Path, "?")
+	if !strings.HasPrefix(path, "/_reconcile/v1/requests/") && path != "/.well-known/idempotency" {
+		return
+	}
+	if a.Status == http.StatusNotFound && a.slug() == "no-route" {
+		return // the document does not say what is not there
+	}
+	doc, err := reconciliation()
+	if err == nil {
+		err = doc.Check(openapitest.Answer{Method: or(r.Method, http.MethodPost), Path: path, Status: a.Status, Header: a.Header, Body: []byte(a.Body)})
+	}
+	if err != nil {
+		t.Errorf("not as documented: %v", err)
+	}
+}
