@@ -359,34 +359,50 @@ func TestAFullSpool(t *testing.T) {
 }
 
 // SQLite's file is locked by something that should not.
-func TestSpoolBesideABlockedSQLite(t *testing.T) {
+func TestABlockedSQLite(t *testing.T) {
 	t.Parallel()
 	b := ledger.Start(t)
-	store := filepath.Join(t.TempDir(), "onceway.db")
-	g := rig.Serve(t, rig.Config{Store: "sqlite:" + store, Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nspool: spool"})
-	requests := sendOut(t, g, b, 10)
-	db, err := sql.Open("sqlite", "file:"+store)
-	if err != nil {
-		t.Fatal(err)
+	for _, spool := range []bool{false, true} {
+		t.Run(fmt.Sprintf("spool %v", spool), func(t *testing.T) {
+			t.Parallel()
+			store, extra := filepath.Join(t.TempDir(), "onceway.db"), "store_timeout: 1s"
+			if spool {
+				extra += "\nspool: spool"
+			}
+			g := rig.Serve(t, rig.Config{Store: "sqlite:" + store, Targets: []string{b.URL()}, Extra: extra})
+			requests := sendOut(t, g, b, 10)
+			db, err := sql.Open("sqlite", "file:"+store)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			conn, err := db.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
+				t.Fatal(err)
+			}
+			g.Do(t, rig.Request{Key: newKey(), Body: "a"}).Is(t, noStore)
+			var told []*rig.Answer
+			if spool {
+				told = requests.wants(t, b, with(executed, 201))
+				g.Do(t, requests.requests[0]).Is(t, with(replayed, 201))
+				if d := spoolOf(t, g).Depth; d != 10 {
+					t.Errorf("%d in the spool", d)
+				}
+			} else {
+				requests.wants(t, b, doubted)
+			}
+			if _, err := conn.ExecContext(context.Background(), "ROLLBACK"); err != nil {
+				t.Fatal(err)
+			}
+			if spool {
+				g.Until(t, "the spool is empty", func() bool { return spoolOf(t, g).Depth == 0 })
+			}
+			requests.completed(t, g, b, told)
+		})
 	}
-	defer db.Close()
-	conn, err := db.Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); err != nil {
-		t.Fatal(err)
-	}
-	told := requests.wants(t, b, with(executed, 201))
-	g.Do(t, requests.requests[0]).Is(t, with(replayed, 201))
-	if d := spoolOf(t, g).Depth; d != 10 {
-		t.Errorf("%d in the spool", d)
-	}
-	if _, err := conn.ExecContext(context.Background(), "ROLLBACK"); err != nil {
-		t.Fatal(err)
-	}
-	g.Until(t, "the spool is empty", func() bool { return spoolOf(t, g).Depth == 0 })
-	requests.completed(t, g, b, told)
 }
 
 // SQLite's disk is full, and the spool lies on another one.
