@@ -1,5 +1,7 @@
 package main
 
+import "time"
+
 // simulated is caught by a simulated world, by the invariant that it names. The seeds are those of every
 // test run.
 func simulated(name, file string, invariant string, edits ...edit) mutant {
@@ -75,4 +77,86 @@ func (t Resolve)`}),
 		edit{`} else if now.After(r.Deadline.Add(lease)) {`, `} else if false {`}),
 	simulated("I8: execution does not end after the store was silent", "idempotency/execution.go", "I8",
 		edit{"	case !isRolledBack(err): // written, or given up with the committer\n		x.land(res.Record, asOf)", "	case !isRolledBack(err):"}),
+
+	// The gateway. Those that need a process are noticed by tests that count effects on the backend's ledger.
+	{name: "doubt treated as release", file: "gateway/settle.go", pkg: "gateway", test: "TestSettle",
+		edits: change(`return settlement{move: doubt, cause: o.Cause, timedOut: o.Timeout}`, `return settlement{move: release, cause: o.Cause}`)},
+	{name: "reply before record", file: "gateway/protected.go", pkg: "cmd/onceway/e2e", test: "TestNoByteOfAnAnswerBeforeItIsCommitted",
+		edits: change(`res.outcome = e.x.Complete(res.response)`, `go e.x.Complete(res.response)
+		res.outcome = idempotency.Outcome{Record: idempotency.Record{ID: e.in.id, Operation: e.in.operation, State: idempotency.Completed,
+			Attempt: e.x.Attempt(), Response: res.response, Expires: e.expires}}`)},
+	{name: "client's departure cancels the call", file: "gateway/protected.go", pkg: "cmd/onceway/e2e", test: "TestClientGoneMidCall",
+		edits: change(`context.WithTimeout(e.g.work, e.b.timeout)`, `context.WithTimeout(r.Context(), e.b.timeout)`)},
+	{name: "waiter becomes executor", file: "gateway/protected.go", pkg: "cmd/onceway/e2e", test: "TestWaitersNeverBecomeExecutors",
+		edits: change("	e.ev.WaitTook = time.Since(start)\n", `	e.ev.WaitTook = time.Since(start)
+	if o.Record.State == idempotency.NotExecuted || o.Record.State == idempotency.Unknown {
+		e.b.up.Send(g.work, &upstream.Request{Method: "POST", Target: e.in.target, Host: "again", Body: e.in.body, MaxBody: 1 << 20,
+			Header: map[string][]string{problem.HeaderOperation: {e.in.id.String()}, problem.HeaderAttempt: {"2"}, "Idempotency-Key": {string(e.in.operation.Key)}}})
+	}
+`)},
+	{name: "claim before the checks", file: "gateway/protected.go", pkg: "cmd/onceway/e2e", test: "TestOverloadRefusesBeforeTheClaim",
+		edits: change(`		Refusal: g.mayStart(in, g.retention, free),
+`, ``)},
+
+	// The dispatcher.
+	{name: "pooled transport that sends again", file: "gateway/upstream/send.go", pkg: "gateway/upstream", test: "TestARequestIsExecutedOnce", says: "want Unknown",
+		edits: change("	if c.link != nil {\n		return c.link.exchange(ctx, t, r)\n	}\n", `	if req, _, err := t.prepare(ctx, r); err == nil {
+		req.Header["Idempotency-Key"] = []string{"key"}
+		resp, err := t.pass.RoundTrip(req)
+		if err != nil {
+			return classify(evidence{step: stepExchange, err: err})
+		}
+		a, cause, err := receive(resp, r, t.up.o.SpillDir)
+		if err != nil {
+			return classify(evidence{step: stepRead, cause: cause, err: err})
+		}
+		return a
+	}
+`)},
+	{name: "doubt tried on a fresh connection", file: "gateway/upstream/send.go", pkg: "gateway/upstream", test: "TestARequestIsExecutedOnce",
+		edits: change(`if n, ok := out.(NotSent); !ok || n.Cause != CauseZeroBytes || !c.reused || ctx.Err() != nil {`, `if _, ok := out.(Answered); ok || !c.reused || ctx.Err() != nil {`)},
+	{name: "doubt is not the classifier's default", file: "gateway/upstream/classify.go", pkg: "gateway/upstream", test: "TestClassifyProvesNothingElse",
+		edits: change(`case e.step == stepExchange && e.exclusive && e.sealed && !e.wrote:`, `case e.step == stepExchange && !e.wrote:`)},
+	{name: "counter read before it is sealed", file: "gateway/upstream/socket.go", pkg: "gateway/upstream", test: "TestSeal", within: 30 * time.Second,
+		edits: change("	if s.sealed {\n		s.mu.Unlock()\n		return 0, errSealed", "	if false {\n		s.mu.Unlock()\n		return 0, errSealed")},
+	{name: "write under way not counted", file: "gateway/upstream/socket.go", pkg: "gateway/upstream", test: "TestAWriteUnderWayCountsAsWritten",
+		edits: change("	defer s.mu.Unlock()\n	return s.writing > 0 || s.written > s.mark\n}\n\n// arm", "	defer s.mu.Unlock()\n	return s.written > s.mark\n}\n\n// arm")},
+	{name: "response that ends with the connection is final", file: "gateway/upstream/answer.go", pkg: "gateway/upstream", test: "TestFraming",
+		edits: change(`!none && resp.ProtoMajor < 2 && resp.ContentLength < 0 &&`, `false && !none && resp.ProtoMajor < 2 && resp.ContentLength < 0 &&`)},
+	{name: "truncated response is final", file: "gateway/upstream/answer.go", pkg: "gateway/upstream", test: "TestCutAtEveryByte",
+		edits: change("		if err == io.EOF {\n			return n, true, nil", "		if err == io.EOF || err == io.ErrUnexpectedEOF {\n			return n, true, nil")},
+
+	// The statements of Postgres.
+	{name: "Postgres: no attempt in the WHERE of complete", file: "idempotency/postgres/sql/complete_if_own_or_earlier.sql", pkg: "idempotency/postgres", test: "TestConformance",
+		edits: change("        AND r.state IN (1, 4)\n        AND (r.attempt_id = m.attempt_id OR r.resend AND m.n > 0 AND m.n < r.attempt)", "        AND r.state IN (1, 4)")},
+	{name: "Postgres: no attempt in the WHERE of release", file: "idempotency/postgres/sql/release_if_own.sql", pkg: "idempotency/postgres", test: "TestConformance",
+		edits: change("        AND r.attempt_id = m.attempt_id\n", "")},
+	{name: "Postgres: doubt overwrites an answer", file: "idempotency/postgres/sql/doubt_if_own_executing.sql", pkg: "idempotency/postgres", test: "TestConformance",
+		edits: change("r.state = 1 AND r.attempt_id", "r.state IN (1, 2) AND r.attempt_id")},
+	{name: "Postgres: claim of an operation in doubt", file: "idempotency/postgres/sql/claim_if_not_executed_or_resend.sql", pkg: "idempotency/postgres", test: "TestWhatHappensBetweenTheRoundsOfABatch",
+		edits: change("OR m.resend AND r.state = 4", "OR r.state = 4")},
+	{name: "Postgres: claim with another fingerprint", file: "idempotency/postgres/sql/claim_if_not_executed_or_resend.sql", pkg: "idempotency/postgres", test: "TestConformance",
+		edits: change(" AND r.fingerprint = m.fingerprint\n", "\n")},
+	{name: "Postgres: executing can be cancelled", file: "idempotency/postgres/sql/cancel_if_not_executed.sql", pkg: "idempotency/postgres", test: "TestConformance",
+		edits: change("r.state = 3", "r.state IN (1, 3)")},
+	{name: "Postgres: lapsed lease revived", file: "idempotency/postgres/sql/lease_renew_if_unlapsed.sql", pkg: "idempotency/postgres", test: "TestConformance",
+		edits: change("\n    AND i.lease_until > clock_timestamp() + $3::bigint / 6 * interval '1 microsecond'", "")},
+	{name: "Postgres: sweep doubts what runs", file: "idempotency/postgres/sql/sweep_doubt_if_orphan.sql", pkg: "idempotency/postgres", test: "TestConformance",
+		edits: change("        OR NOT COALESCE(", "        OR COALESCE(")},
+
+	// Those of SQLite, whose conditions are the core's own.
+	{name: "SQLite: reports what it did not commit", file: "idempotency/sqlite/sql/commit.sql", pkg: "idempotency/sqlite", test: "TestConformance",
+		edits: change("COMMIT", "ROLLBACK")},
+	{name: "SQLite: purges a contradiction", file: "idempotency/sqlite/sql/expired_requests.sql", pkg: "idempotency/sqlite", test: "TestConformance",
+		edits: change(" AND contradicted = 0", "")},
+	{name: "SQLite: purges what is in doubt", file: "idempotency/sqlite/sql/expired_requests.sql", pkg: "idempotency/sqlite", test: "TestConformance",
+		edits: change("state IN (2, 3, 5, 6)", "state IN (2, 3, 4, 5, 6)")},
+	{name: "SQLite: overdue attempts never in doubt", file: "idempotency/sqlite/sql/doubtful.sql", pkg: "idempotency/sqlite", test: "TestConformance",
+		edits: change(" OR deadline < ?3", " OR deadline < 0 * ?3")},
+	{name: "SQLite: second answer replaces the evidence", file: "idempotency/sqlite/sql/insert_evidence.sql", pkg: "idempotency/sqlite", test: "TestConformance",
+		edits: change("ON CONFLICT (id, attempt, kind) DO NOTHING", "ON CONFLICT (id, attempt, kind) DO UPDATE SET text = 'again'")},
+
+	// The model, by the linearizability of concurrent histories.
+	{name: "model: claim not atomic", file: "idempotency/storetest/model.go", pkg: "idempotency/storetest", test: "TestModel", says: "no order of its calls",
+		edits: change("	after, changed, evidence := idempotency.Next(stored, t, m.env(stored, now))\n", "	after, changed, evidence := idempotency.Next(stored, t, m.env(stored, now))\n	m.mu.Unlock()\n	time.Sleep(time.Microsecond)\n	m.mu.Lock()\n")},
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // mutant is one broken gateway.
@@ -18,6 +19,8 @@ type mutant struct {
 	args  []string // of its test binary
 	says  string   // what it has to say; empty means anything
 	quick bool     // is tried in every test run
+
+	within time.Duration // how long the test may take; one that hangs has noticed, too. 0 means 5 minutes
 }
 
 // edit replaces the only occurrence of old.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,9 +17,6 @@ import (
 	"time"
 )
 
-// limit is how long the tests that have to notice a mutant may take. One that hangs is noticed, too.
-const limit = 5 * time.Minute
-
 // try runs the test that has to notice m and returns the tests that did. An error says that none did, or
 // that it is no gateway at all.
 func (m mutant) try(ctx context.Context, root string) (caught []string, err error) {
@@ -31,7 +29,7 @@ func (m mutant) try(ctx context.Context, root string) (caught []string, err erro
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"test", "-json", "-count=1", "-vet=off", "-timeout", limit.String(), "-run", "^(" + m.test + ")$", "./" + m.pkg}
+	args := []string{"test", "-json", "-count=1", "-vet=off", "-timeout", cmp.Or(m.within, 5*time.Minute).String(), "-run", "^(" + m.test + ")$", "./" + m.pkg}
 	args = append(args, m.args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
