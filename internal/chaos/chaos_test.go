@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,6 +94,8 @@ func TestChaos(t *testing.T) {
 		return executing == 0
 	})
 	settledIn := time.Since(healed)
+	spool := w.gateways[spooling].gateway
+	spool.Until(t, "the spool is empty", func() bool { return emptySpool.MatchString(spool.AdminGet(t, "/metrics").Body) })
 	v := w.judge(h)
 	v.print(t, w, h, lasts, settledIn)
 	if lasts >= thorough {
@@ -105,6 +108,8 @@ func TestChaos(t *testing.T) {
 		}
 	}
 }
+
+var emptySpool = regexp.MustCompile(`(?m)^onceway_spool_depth(\{[^}]*\})? 0$`)
 
 // verdict is what is counted at the end.
 type verdict struct {

@@ -54,6 +54,7 @@ func (h *history) at(t time.Time) int64 { return int64(t.Sub(h.began)) }
 // add notes a request, answered or not, and what it said.
 func (h *history) add(client int, op *operation, gateway int, starts bool, from time.Time, said seen, answered bool, what string) {
 	to := time.Now()
+	said.spools = gateway == spooling
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.count[what]++
@@ -184,7 +185,7 @@ func (c *client) read(a *rig.Answer) (seen, string) {
 	state := a.Header.Get("Idempotency-State")
 	switch state {
 	case "executed", "replayed", "attached":
-		return seen{completed, digest(a.Status, a.Body)}, state
+		return seen{phase: completed, answer: digest(a.Status, a.Body)}, state
 	case "executing":
 		return seen{phase: executing}, state
 	case "not_executed":
@@ -231,9 +232,9 @@ func recordOf(a *rig.Answer) (seen, rig.Record) {
 	switch phase(rec.State) {
 	case completed:
 		if rec.Response == nil || rec.Response.Body == nil {
-			return seen{completed, "without a body"}, rec
+			return seen{phase: completed, answer: "without a body"}, rec
 		}
-		return seen{completed, digest(rec.Response.Status, *rec.Response.Body)}, rec
+		return seen{phase: completed, answer: digest(rec.Response.Status, *rec.Response.Body)}, rec
 	case executing, notExecuted, inDoubt:
 		return seen{phase: phase(rec.State)}, rec
 	case unseen:

@@ -23,6 +23,9 @@ const (
 type state struct {
 	phase  phase
 	answer string // of completed; empty until it is seen
+	// spooled says that a gateway has the answer durably, and the store may not have it yet: that gateway
+	// replays it, and others still say what the store says.
+	spooled bool
 }
 
 // call is what one client did with one operation. A request is two calls: it may start an attempt at some
@@ -36,17 +39,22 @@ type call struct {
 type seen struct {
 	phase  phase
 	answer string
+	spools bool // by a gateway that has a spool
 }
 
 // byItself returns the states that a record can be in without any client's doing, s among them.
 func byItself(s state) []state {
 	switch s.phase {
 	case executing:
-		return []state{s, {phase: completed}, {phase: notExecuted}, {phase: inDoubt}}
+		return []state{s, {phase: completed}, {phase: completed, spooled: true}, {phase: notExecuted}, {phase: inDoubt}}
 	case inDoubt:
 		// A late answer, or the owner's late proof that it sent nothing.
-		return []state{s, {phase: completed}, {phase: notExecuted}}
-	case unseen, completed, notExecuted:
+		return []state{s, {phase: completed}, {phase: completed, spooled: true}, {phase: notExecuted}}
+	case completed:
+		if s.spooled {
+			return []state{s, {phase: completed, answer: s.answer}}
+		}
+	case unseen, notExecuted:
 	}
 	return []state{s}
 }
@@ -70,9 +78,11 @@ func after(s state, c call, o seen) []state {
 		switch {
 		case now.phase == executing && o.phase == inDoubt:
 			all = append(all, now) // whose outcome could not be recorded in time: the client hears the worst
-		case now.phase != o.phase:
+		case now.spooled && (o.phase == executing || o.phase == inDoubt):
+			all = append(all, now)
+		case now.phase != o.phase, now.spooled && !o.spools:
 		case now.phase == completed && now.answer == "":
-			all = append(all, state{completed, o.answer})
+			all = append(all, state{completed, o.answer, now.spooled})
 		case now.phase != completed || now.answer == o.answer:
 			all = append(all, now)
 		}
@@ -123,7 +133,12 @@ func TestModel(t *testing.T) {
 		return porcupine.Operation{Input: call{"op", true}, Output: seen{}, Call: from, Return: to}
 	}
 	read := func(from, to int64, p phase, answer string) porcupine.Operation {
-		return porcupine.Operation{Input: call{"op", false}, Output: seen{p, answer}, Call: from, Return: to}
+		return porcupine.Operation{Input: call{"op", false}, Output: seen{phase: p, answer: answer}, Call: from, Return: to}
+	}
+	spooled := func(from, to int64, answer string) porcupine.Operation {
+		o := read(from, to, completed, answer)
+		o.Output = seen{completed, answer, true}
+		return o
 	}
 	for name, tt := range map[string]struct {
 		legal   bool
@@ -136,7 +151,11 @@ func TestModel(t *testing.T) {
 		"not reached, again":      {true, []porcupine.Operation{send(1, 4), read(1, 4, notExecuted, ""), send(5, 9), read(6, 7, executing, ""), read(5, 9, completed, "a")}},
 		"read while executing":    {true, []porcupine.Operation{send(1, 9), read(2, 3, unseen, ""), read(4, 5, executing, ""), read(1, 9, completed, "a")}},
 		"late delivery":           {true, []porcupine.Operation{send(1, 99), read(2, 3, unseen, ""), read(50, 51, completed, "a")}},
+		"spooled":                 {true, []porcupine.Operation{send(1, 4), spooled(1, 4, "a"), read(5, 6, inDoubt, ""), spooled(7, 8, "a"), read(9, 10, completed, "a")}},
 
+		"spooled, then lost":         {false, []porcupine.Operation{send(1, 4), spooled(1, 4, "a"), read(5, 6, completed, "a"), read(7, 8, inDoubt, "")}},
+		"spooled, not executed":      {false, []porcupine.Operation{send(1, 4), spooled(1, 4, "a"), read(5, 6, notExecuted, "")}},
+		"spooled, another answer":    {false, []porcupine.Operation{send(1, 4), spooled(1, 4, "a"), read(5, 6, inDoubt, ""), read(7, 8, completed, "b")}},
 		"answer without a request":   {false, []porcupine.Operation{read(1, 2, completed, "a")}},
 		"two answers":                {false, []porcupine.Operation{send(1, 4), read(1, 4, completed, "a"), send(5, 6), read(5, 6, completed, "b")}},
 		"an answer is taken back":    {false, []porcupine.Operation{send(1, 4), read(1, 4, completed, "a"), read(5, 6, inDoubt, "")}},

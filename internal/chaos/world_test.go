@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -48,6 +49,9 @@ type strike struct {
 	at      time.Time
 }
 
+// spooling is the gateway that has a spool. The other one has none, so that both ways are met.
+const spooling = 1
+
 const attemptTimeout = 3 * time.Second
 
 func newWorld(t testing.TB, seed uint64) *world {
@@ -66,12 +70,16 @@ func newWorld(t testing.TB, seed uint64) *world {
 			store:   w.relay(fmt.Sprintf("127.0.0.1:%d", w.cluster.Port), 6),
 			backend: w.relay(w.backend.Address(), 60),
 		}
+		spool := ""
+		if i == spooling {
+			spool = "\nspool: " + filepath.Join(t.TempDir(), "spool")
+		}
 		e.gateway = rig.New(t, rig.Config{
 			Store:   fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", pgtest.User, e.store.Addr(), database),
 			Targets: []string{"http://" + e.backend.Addr()}, Upstream: "timeout: " + attemptTimeout.String() + ", connect_timeout: 1s",
 			Caller: "{header: {name: X-User-Id}}",
 			Extra: "trusted_proxies: [127.0.0.1/32]\nlease: " + lease.String() + "\nstore_timeout: 1s\ndrain_delay: 100ms\ndrain_timeout: 8s\n" +
-				"log: {access: false, level: error}",
+				"log: {access: false, level: error}" + spool,
 			Env: []string{"ONCEWAY_LISTEN=" + address, "ONCEWAY_ADMIN_LISTEN=" + rig.FixedPort(t)},
 		})
 		w.gateways[i] = e
