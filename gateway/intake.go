@@ -187,11 +187,8 @@ func mediaType(contentType string) string {
 func (g *Gateway) mayStart(in *intake, keep idempotency.Retention, slot bool) error {
 	now := g.now()
 	switch {
-	case !in.keyDate.IsZero() && now.Sub(in.keyDate) > keep.Key:
-		p := problem.NewKeyTooOld("The key is dated " + in.keyDate.Format(time.RFC3339) + ", more than retention.key (" + keep.Key.String() +
-			") before our time, " + now.UTC().Format(time.RFC3339) + ", and there is no record of it: it may have been executed and forgotten.")
-		p.Extensions = map[string]any{"server_time": now.UTC().Format(time.RFC3339)}
-		return &refusal{p}
+	case reconcile.TooOld(in.keyDate, now, keep):
+		return &refusal{reconcile.KeyTooOld(in.keyDate, now, keep)}
 	case deadlinePassed(in.deadline, now):
 		return &refusal{deadlineProblem(in.deadline, now)}
 	case g.draining.Load():

@@ -32,6 +32,7 @@ type Engine struct {
 	flights   *flights
 	keeper    *keeper // nil without a spool
 	journal   journal
+	erased    erased
 
 	mu        sync.Mutex
 	abandoned map[AttemptID]*abandonedClaim
@@ -236,7 +237,7 @@ func (e *Engine) remember(r Record, asOf time.Time) {
 		return
 	}
 	if ttl := min(cacheTTL, r.BodyExpires.Sub(r.Observed)) - time.Since(asOf); ttl > 0 {
-		e.cache.Put(r, ttl)
+		e.erased.unless(r.ID, func() { e.cache.Put(r, ttl) })
 	}
 }
 

@@ -40,6 +40,7 @@ type faulty struct {
 	mu      sync.Mutex
 	hook    hook
 	find    func(ctx context.Context) error
+	found   func() // called after a look, before its result is returned
 	renew   func() error
 	acquire func() error
 	batches [][]idempotency.Transition
@@ -68,14 +69,18 @@ func (s *faulty) Apply(ctx context.Context, ts []idempotency.Transition) ([]idem
 func (s *faulty) Find(ctx context.Context, ids []idempotency.OperationID) ([]idempotency.Record, error) {
 	s.mu.Lock()
 	s.finds++
-	find := s.find
+	find, found := s.find, s.found
 	s.mu.Unlock()
 	if find != nil {
 		if err := find(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return s.Model.Find(ctx, ids)
+	records, err := s.Model.Find(ctx, ids)
+	if found != nil {
+		found()
+	}
+	return records, err
 }
 
 func (s *faulty) Renew(ctx context.Context, o idempotency.Owner, d time.Duration) error {

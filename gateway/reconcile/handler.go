@@ -26,6 +26,10 @@ import (
 type Engine interface {
 	// Await reads a record until enough says so, at most for wait.
 	Await(ctx context.Context, id idempotency.OperationID, wait time.Duration, enough func(idempotency.Record) bool) (idempotency.Record, error)
+	// Cancel forbids an operation, unless it is too late.
+	Cancel(ctx context.Context, t idempotency.Cancel, tooOld bool) (idempotency.Cancellation, error)
+	// Acknowledge erases the content of a stored answer.
+	Acknowledge(ctx context.Context, id idempotency.OperationID) (idempotency.Record, error)
 }
 
 // Options of the API.
@@ -42,6 +46,11 @@ type Options struct {
 	Now      func() time.Time
 	// Pending says that a record in doubt may soon be settled by a probe, so that a wait goes on.
 	Pending func(idempotency.Record) bool
+	// Retention of the records that are made here.
+	Retention idempotency.Retention
+	// FirstSent returns when a key was first sent, as far as the key or a header says; zero if neither does.
+	// The error is a problem.
+	FirstSent func(h http.Header, key idempotency.Key) (time.Time, *problem.Problem)
 }
 
 // WellKnown is the path of what a client may rely on.
@@ -56,10 +65,12 @@ func New(o Options) http.Handler {
 	a := &api{o}
 	e := echo.New()
 	e.HTTPErrorHandler = a.failed
-	a.route(e, WellKnown, a.facts)
-	a.route(e, problem.PagesPath+":slug", a.page)
-	a.route(e, o.BasePath+"/requests/:key", a.authenticated(a.record))
-	a.route(e, o.BasePath+"/requests/:key/response", a.authenticated(a.response))
+	a.route(e, WellKnown, reads, a.facts)
+	a.route(e, problem.PagesPath+":slug", reads, a.page)
+	a.route(e, o.BasePath+"/requests/:key", reads, a.authenticated(a.record))
+	a.route(e, o.BasePath+"/requests/:key/response", reads, a.authenticated(a.response))
+	a.route(e, o.BasePath+"/requests/:key/cancellation", puts, a.authenticated(a.cancel))
+	a.route(e, o.BasePath+"/requests/:key/acknowledgement", puts, a.authenticated(a.acknowledge))
 	unmatched := o.Observer.Route("reconcile", o.BasePath+"/**")
 	e.Any("/*", a.observed(unmatched, func(c echo.Context, ev *telemetry.Event) error { return refused{problem.NewNoRoute()} }))
 	return e
@@ -73,16 +84,22 @@ type refused struct{ problem.Problem }
 
 func (r refused) Error() string { return r.Slug.String() }
 
-// route serves GET and HEAD at a path with :parameters, and refuses other methods.
-func (a *api) route(e *echo.Echo, path string, h handler) {
+// What an address can be asked.
+var (
+	reads = []string{http.MethodGet, http.MethodHead}
+	puts  = []string{http.MethodPut}
+)
+
+// route serves methods at a path with :parameters, and refuses all others.
+func (a *api) route(e *echo.Echo, path string, methods []string, h handler) {
 	template := path
 	for _, name := range []string{"key", "slug"} {
 		template = strings.Replace(template, ":"+name, "{"+name+"}", 1)
 	}
 	observed := a.observed(a.Observer.Route("reconcile", template), func(c echo.Context, ev *telemetry.Event) error {
-		if m := c.Request().Method; m != http.MethodGet && m != http.MethodHead {
-			c.Response().Header().Set("Allow", "GET, HEAD")
-			return refused{problem.NewMethodNotAllowed("This address knows GET and HEAD.")}
+		if !slices.Contains(methods, c.Request().Method) {
+			c.Response().Header().Set("Allow", strings.Join(methods, ", "))
+			return refused{problem.NewMethodNotAllowed("This address knows " + strings.Join(methods, " and ") + ".")}
 		}
 		return h(c, ev)
 	})
@@ -117,10 +134,15 @@ func (a *api) answerError(c echo.Context, ev *telemetry.Event, err error) {
 	if errors.As(err, &known) {
 		p = known.Problem
 	} else {
-		a.Log.LogAttrs(ev.Context(), slog.LevelError, "fault", slog.String("error", err.Error()))
+		a.fault(ev, err)
 	}
 	p = a.Problems.Write(c.Response(), p)
 	ev.Problem, ev.State, ev.Next = p.Slug, p.State, p.Next
+}
+
+// fault logs the private cause of an answer.
+func (a *api) fault(ev *telemetry.Event, err error) {
+	a.Log.LogAttrs(ev.Context(), slog.LevelError, "fault", slog.String("error", err.Error()))
 }
 
 // failed answers for echo's own errors, which its router makes before any of our handlers runs.
@@ -130,7 +152,7 @@ func (a *api) failed(err error, c echo.Context) {
 	}
 }
 
-type keyed func(c echo.Context, ev *telemetry.Event, id idempotency.OperationID) error
+type keyed func(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error
 
 // authenticated resolves the caller and reads the key out of the path.
 func (a *api) authenticated(h keyed) handler {
@@ -143,9 +165,9 @@ func (a *api) authenticated(h keyed) handler {
 		if err != nil {
 			return err
 		}
-		id := idempotency.Operation{Caller: who, Key: key}.ID()
-		ev.Operation = id
-		return h(c, ev, id)
+		op := idempotency.Operation{Caller: who, Key: key}
+		ev.Operation = op.ID()
+		return h(c, ev, op)
 	}
 }
 
@@ -176,14 +198,14 @@ func (a *api) keyOf(r *http.Request) (idempotency.Key, error) {
 	return "", refused{problem.NewKeyMalformed("the path", reason)}
 }
 
-func (a *api) record(c echo.Context, ev *telemetry.Event, id idempotency.OperationID) error {
+func (a *api) record(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error {
 	wait, err := a.waitOf(c)
 	if err != nil {
 		return err
 	}
 	withBody := c.QueryParam("include") == "body"
 	known := c.Request().Header.Values("If-None-Match")
-	rec, err := a.Engine.Await(a.Work, id, wait, func(r idempotency.Record) bool {
+	rec, err := a.Engine.Await(a.Work, op.ID(), wait, func(r idempotency.Record) bool {
 		if r.State == idempotency.Unseen {
 			return true
 		}
@@ -212,8 +234,8 @@ func (a *api) record(c echo.Context, ev *telemetry.Event, id idempotency.Operati
 	return nil
 }
 
-func (a *api) response(c echo.Context, ev *telemetry.Event, id idempotency.OperationID) error {
-	rec, err := a.Engine.Await(a.Work, id, 0, func(idempotency.Record) bool { return true })
+func (a *api) response(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error {
+	rec, err := a.Engine.Await(a.Work, op.ID(), 0, func(idempotency.Record) bool { return true })
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 	"sync"
 
 	"github.com/onceway/onceway/idempotency"
@@ -51,6 +53,14 @@ func applied(results []idempotency.Result) (n int) {
 	return n
 }
 
+// cancelRaces is how often a cancellation races a claim; ONCEWAY_RACES says otherwise.
+func cancelRaces() int {
+	if n, err := strconv.Atoi(os.Getenv("ONCEWAY_RACES")); err == nil && n > 0 {
+		return n
+	}
+	return 100
+}
+
 // testRaces lets many do at once what only one may.
 func testRaces(w *world) {
 	if w.Second == nil {
@@ -90,7 +100,7 @@ func testRaces(w *world) {
 
 	for _, released := range []bool{false, true} {
 		w.in(fmt.Sprintf("cancel and claim, released %v", released), func(w *world) {
-			for range 20 {
+			for range cancelRaces() {
 				o := w.operation()
 				if released {
 					w.must(release(w.granted(w.claim(o))))

@@ -1,0 +1,96 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/telemetry"
+	"github.com/onceway/onceway/idempotency"
+)
+
+// The two calls by which a caller changes a record of its own. Both may be repeated.
+
+// cancel forbids the operation of a key for ever, whether its request has come or is still on its way.
+func (a *api) cancel(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error {
+	keyDate, refusal := a.FirstSent(c.Request().Header, op.Key)
+	if refusal != nil {
+		return refused{*refusal}
+	}
+	now := a.Now()
+	tooOld := TooOld(keyDate, now, a.Retention)
+	done, err := a.Engine.Cancel(context.WithoutCancel(ev.Context()), idempotency.Cancel{Operation: op, KeyDate: keyDate, Retention: a.Retention}, tooOld)
+	if err != nil {
+		return a.unwritten(ev, err)
+	}
+	rec := done.Record
+	switch {
+	case done.Holds:
+		status := http.StatusOK
+		if done.New {
+			status = http.StatusCreated
+		}
+		a.stamp(c.Response().Header(), ev, rec)
+		WriteRecord(c.Response(), status, rec, false)
+		return nil
+	case rec.State == idempotency.Unseen && tooOld:
+		return refused{KeyTooOld(keyDate, now, a.Retention)}
+	case rec.State == idempotency.Unseen:
+		return a.unwritten(ev, errors.New("the store neither took nor refused a cancellation"))
+	case rec.Damaged:
+		return a.damaged(c, ev, rec)
+	}
+	return refused{a.about(c, problem.NewTooLate(problem.OfRecord(rec.Believed()), nextOf(rec)), rec)}
+}
+
+// acknowledge erases the content of the operation's answer: the caller has it, and nobody needs it any more.
+func (a *api) acknowledge(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error {
+	rec, err := a.Engine.Acknowledge(context.WithoutCancel(ev.Context()), op.ID())
+	switch {
+	case errors.Is(err, idempotency.ErrAnswerInSpool):
+		p := problem.NewStoreUnavailable()
+		p.Detail = "The answer is still on its way to the gateway's store, which was away. Nothing was erased. Repeat this call."
+		return refused{p}
+	case err != nil:
+		return a.unwritten(ev, err)
+	}
+	switch rec.Believed() {
+	case idempotency.Unseen:
+		return refused{problem.NewUnseen()}
+	case idempotency.Executing, idempotency.Unknown:
+		return refused{a.about(c, problem.NewNotSettled(problem.OfRecord(rec.Believed()), nextOf(rec)), rec)}
+	case idempotency.Completed:
+		if rec.Damaged {
+			return a.damaged(c, ev, rec)
+		}
+		return a.unwritten(ev, errors.New("the store neither took nor refused an acknowledgement"))
+	case idempotency.Forgotten, idempotency.Cancelled, idempotency.NotExecuted:
+	}
+	a.stamp(c.Response().Header(), ev, rec)
+	return c.NoContent(http.StatusNoContent)
+}
+
+// unwritten answers where nobody knows whether a change was written.
+func (a *api) unwritten(ev *telemetry.Event, err error) error {
+	a.fault(ev, err)
+	p := problem.NewStoreUnavailable()
+	p.Detail = "The gateway's store did not answer in time, so it is not known whether the change was written. Repeat this call: that is always safe."
+	return refused{p}
+}
+
+// TooOld reports whether a key's date is so far back that it may have been executed and its record purged.
+func TooOld(keyDate, now time.Time, keep idempotency.Retention) bool {
+	return !keyDate.IsZero() && now.Sub(keyDate) > keep.Key
+}
+
+// KeyTooOld refuses such a key where it has no record.
+func KeyTooOld(keyDate, now time.Time, keep idempotency.Retention) problem.Problem {
+	p := problem.NewKeyTooOld("The key is dated " + keyDate.Format(time.RFC3339) + ", more than retention.key (" + keep.Key.String() +
+		") before our time, " + now.UTC().Format(time.RFC3339) + ", and there is no record of it: it may have been executed and forgotten.")
+	p.Extensions = map[string]any{"server_time": now.UTC().Format(time.RFC3339)}
+	return p
+}
