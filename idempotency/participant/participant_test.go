@@ -208,6 +208,7 @@ func TestForgottenRecord(t *testing.T) {
 func TestRecordRefuses(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		for name, response := range map[string]*idempotency.Response{
+			"what was never claimed":          idempotency.NewResponse(200, nil, nil),
 			"a status that says not executed": idempotency.NewResponse(429, nil, nil),
 			"the status of a refusal":         idempotency.NewResponse(421, nil, nil),
 			"an interim status":               idempotency.NewResponse(103, nil, nil),
@@ -220,8 +221,10 @@ func TestRecordRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := tx.Claim(a); err != nil {
-				t.Fatal(err)
+			if name != "what was never claimed" {
+				if _, err := tx.Claim(a); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if err := tx.Record(a, response); err == nil {
 				t.Errorf("recorded %s", name)
@@ -447,6 +450,31 @@ func TestPurge(t *testing.T) {
 			t.Errorf("young: %+v", r)
 		}
 	})
+}
+
+// An operation stays as long as its answer does: that would be taken for the answer of a later execution.
+func TestPurgeLeavesNoAnswerBehind(t *testing.T) {
+	w := newPgx(t)
+	a := Attempt{newOperation(), 1}
+	w.do(t, a)
+	w.exec(t, "UPDATE onceway_operations SET changed_at = now() - interval '90 days'")
+	w.exec(t, "UPDATE onceway_responses SET recorded_at = now() - interval '90 days'")
+	reader, err := w.look.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Rollback()
+	if _, err := reader.Exec("SELECT FROM onceway_responses FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	retention := Retention{Response: time.Hour, Key: time.Hour}
+	if p, err := w.Purge(t.Context(), retention); err != nil || p != (Purged{}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	reader.Rollback()
+	if p, err := w.Purge(t.Context(), retention); err != nil || p != (Purged{1, 1}) {
+		t.Errorf("%+v, %v", p, err)
+	}
 }
 
 // More than one batch is purged, and what is in use is left alone.
