@@ -26,6 +26,11 @@ func createTables(ctx context.Context, pool *pgxpool.Pool) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(1)"); err != nil {
 			return err
 		}
+		// To create what is there would wait for every order that is being placed.
+		var there bool
+		if err := tx.QueryRow(ctx, "SELECT to_regclass('onceway_operations') IS NOT NULL AND to_regclass('orders') IS NOT NULL").Scan(&there); there || err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, participant.PostgresSchema+schema)
 		return err
 	})
