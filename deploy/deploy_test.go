@@ -85,8 +85,8 @@ func execForm(t *testing.T, instruction string) []string {
 	return args
 }
 
-// bin is the program, built as the Dockerfile does.
-var bin string
+// bin is the program, and backend the example backend, built as their Dockerfiles do.
+var bin, backend string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -97,11 +97,14 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		bin = filepath.Join(dir, "onceway")
-		cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.release=deploy-test", "-o", bin, "../cmd/onceway")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
-			return 1
+		backend = filepath.Join(dir, "example-backend")
+		for path, source := range map[string]string{bin: "../cmd/onceway", backend: "./example-backend"} {
+			cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.release=deploy-test", "-o", path, source)
+			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+				return 1
+			}
 		}
 		return m.Run()
 	}())
@@ -109,13 +112,13 @@ func TestMain(m *testing.M) {
 
 // run runs the program with this environment and no other.
 func run(ctx context.Context, env map[string]string, args ...string) (string, error) {
-	cmd := command(ctx, env, args...)
+	cmd := command(ctx, bin, env, args...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
-func command(ctx context.Context, env map[string]string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, bin, args...)
+func command(ctx context.Context, program string, env map[string]string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)
@@ -173,7 +176,7 @@ func readFile(t *testing.T, path string) string {
 
 func TestComposition(t *testing.T) {
 	c := compose(t)
-	gateway, backend, database := c.Services["gateway"], c.Services["backend"], c.Services["postgres"]
+	gateway, shopService, database := c.Services["gateway"], c.Services["backend"], c.Services["postgres"]
 	for name, s := range c.Services {
 		for dependency := range s.DependsOn {
 			if _, ok := c.Services[dependency]; !ok {
@@ -190,9 +193,15 @@ func TestComposition(t *testing.T) {
 		}
 	}
 	accepts(t, gateway.Command)
-	accepts(t, backend.Command)
-	if !backend.Healthcheck.Disable {
-		t.Error("the backend inherits the gateway's health check")
+	shop, err := url.Parse(shopService.Environment["DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	shopPassword, _ := shop.User.Password()
+	if _, ok := c.Services[shop.Hostname()]; !ok || shop.User.Username() != database.Environment["POSTGRES_USER"] ||
+		shopPassword != database.Environment["POSTGRES_PASSWORD"] ||
+		!strings.Contains(readFile(t, "example-backend/database.sql"), "CREATE DATABASE "+strings.TrimPrefix(shop.Path, "/")+";") {
+		t.Errorf("the backend's database %s is not there", shop.Redacted())
 	}
 	printed, err := run(t.Context(), local(t, gateway), "config", "print")
 	if err != nil {
@@ -202,6 +211,11 @@ func TestComposition(t *testing.T) {
 		Listen    string
 		Store     string
 		Upstreams map[string]struct{ Targets []string }
+		Routes    []struct {
+			Idempotency struct {
+				Probe struct{ URL string }
+			}
+		}
 	}
 	if err := yaml.Unmarshal([]byte(printed), &config); err != nil {
 		t.Fatal(err)
@@ -221,13 +235,15 @@ func TestComposition(t *testing.T) {
 	if !strings.Contains(config.Store, store.Hostname()) {
 		t.Errorf("the effective store is %s", config.Store)
 	}
-	target, err := url.Parse(config.Upstreams["orders"].Targets[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(flag(backend.Command, "--listen"))
-	if _, ok := c.Services[target.Hostname()]; !ok || target.Port() != port {
-		t.Errorf("the upstream %s is not the backend, which listens on %s", target, flag(backend.Command, "--listen"))
+	_, port, _ := net.SplitHostPort(flag(shopService.Command, "--listen"))
+	for what, address := range map[string]string{"upstream": config.Upstreams["orders"].Targets[0], "probe": config.Routes[0].Idempotency.Probe.URL} {
+		target, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := c.Services[target.Hostname()]; !ok || target.Port() != port {
+			t.Errorf("the %s %s is not the backend, which listens on %s", what, target, flag(shopService.Command, "--listen"))
+		}
 	}
 }
 
@@ -261,17 +277,16 @@ func TestStory(t *testing.T) {
 	c := compose(t)
 	backendAddress, address, admin := freeAddress(t), freeAddress(t), freeAddress(t)
 
-	backend := slices.Clone(c.Services["backend"].Command)
-	backend[slices.Index(backend, "--listen")+1] = backendAddress
-	backend[slices.Index(backend, "--ledger")+1] = filepath.Join(t.TempDir(), "orders.db")
-	start(t, nil, backend)
+	shop := slices.Clone(c.Services["backend"].Command)
+	shop[slices.Index(shop, "--listen")+1] = backendAddress
+	start(t, backend, map[string]string{"DATABASE_URL": pgtest.New(t)}, shop)
 
 	env := local(t, c.Services["gateway"])
 	env["ONCEWAY_STORE"], env["ONCEWAY_UPSTREAM"] = pgtest.New(t), "http://"+backendAddress
 	env["ONCEWAY_LISTEN"], env["ONCEWAY_ADMIN_LISTEN"], env["ONCEWAY_DRAIN_DELAY"] = address, admin, "0s"
 	serve := slices.Clone(c.Services["gateway"].Command)
 	serve[slices.Index(serve, "--config")+1] = env["ONCEWAY_CONFIG"]
-	start(t, env, serve)
+	start(t, bin, env, serve)
 
 	health := execForm(t, instructions(t)["HEALTHCHECK"])[1:]
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -330,10 +345,10 @@ func post(t *testing.T, url string) string {
 	}
 }
 
-// start starts a program that lives until the test ends. A gateway must then end well.
-func start(t *testing.T, env map[string]string, args []string) {
+// start starts a program that lives until the test ends, and must then end well.
+func start(t *testing.T, program string, env map[string]string, args []string) {
 	t.Helper()
-	cmd := command(context.Background(), env, args...)
+	cmd := command(context.Background(), program, env, args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -342,11 +357,11 @@ func start(t *testing.T, env map[string]string, args []string) {
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		err := cmd.Wait()
-		if serving := args[0] == "serve"; serving && err != nil {
-			t.Errorf("the gateway was drained and ended with %v", err)
+		if err != nil {
+			t.Errorf("%s was told to end, and ended with %v", filepath.Base(program), err)
 		}
 		if t.Failed() {
-			t.Logf("onceway %s: %v\n%s", strings.Join(args, " "), err, &out)
+			t.Logf("%s %s: %v\n%s", filepath.Base(program), strings.Join(args, " "), err, &out)
 		}
 	})
 }
