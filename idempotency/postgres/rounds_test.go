@@ -36,7 +36,8 @@ func TestWhatHappensBetweenTheRoundsOfABatch(t *testing.T) {
 	other := openStore(t, dsn)
 	owner := newOwner(t, other)
 	tracer := new(between)
-	s, err := Open(context.Background(), dsn, Options{StoreTimeout: 10 * time.Second, Lease: storetest.Lease, Retention: storetest.Keep, Tracer: tracer})
+	o := Options{StoreTimeout: 10 * time.Second, Lease: storetest.Lease, Retention: storetest.Keep, Tracer: tracer}
+	s, err := Open(context.Background(), dsn, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,8 @@ func TestWhatHappensBetweenTheRoundsOfABatch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			mine := newClaims(1, owner)
 			first := mine[0].(idempotency.Claim)
-			released := apply(t, other, []idempotency.Transition{idempotency.Release{Attempt: apply(t, other, mine)[0].Record.Attempt, Cause: "dial", Retention: storetest.Keep}})
+			claimed := apply(t, other, mine)[0].Record.Attempt
+			released := apply(t, other, []idempotency.Transition{idempotency.Release{Attempt: claimed, Cause: "dial", Retention: storetest.Keep}})
 			if released[0].Record.State != idempotency.NotExecuted {
 				t.Fatalf("the record is %v", released[0].Record.State)
 			}

@@ -35,7 +35,10 @@ type answered struct {
 }
 
 func answerOf(r idempotency.Record, applied bool) answered {
-	a := answered{state: r.State, n: r.Attempt.N, attempt: r.Attempt.ID, revision: r.Revision, doubted: r.Doubted, contradicted: r.Contradicted, applied: applied}
+	a := answered{
+		state: r.State, n: r.Attempt.N, attempt: r.Attempt.ID, revision: r.Revision,
+		doubted: r.Doubted, contradicted: r.Contradicted, applied: applied,
+	}
 	if r.Response != nil {
 		a.digest = r.Response.Digest
 	}
@@ -82,8 +85,8 @@ var sequential = porcupine.Model{
 	},
 	Equal: func(a, b any) bool {
 		x, y := a.(instant), b.(instant)
-		return answerOf(x.record, false) == answerOf(y.record, false) && x.record.Resend == y.record.Resend && len(x.moved) == len(y.moved) &&
-			!slices.ContainsFunc(x.moved, func(call int) bool { return !slices.Contains(y.moved, call) })
+		return answerOf(x.record, false) == answerOf(y.record, false) && x.record.Resend == y.record.Resend &&
+			len(x.moved) == len(y.moved) && !slices.ContainsFunc(x.moved, func(call int) bool { return !slices.Contains(y.moved, call) })
 	},
 	DescribeOperation: func(input, output any) string {
 		in, out := input.(asked), output.(answered)
@@ -138,7 +141,8 @@ func testHistories(w *world) {
 			return
 		}
 		if result := porcupine.CheckOperationsTimeout(sequential, x.history, time.Minute); result != porcupine.Ok {
-			w.Fatalf("history %d of seed %d: %v: no order of its calls explains what was told. The longest that does:%s", h, seed, result, explain(x.history))
+			w.Fatalf("history %d of seed %d: %v: no order of its calls explains what was told. The longest that does:%s",
+				h, seed, result, explain(x.history))
 		}
 	}
 }
@@ -172,7 +176,9 @@ func (x *experiment) caller(id int, s Store, random *rand.Rand, calls int) {
 		in.call = len(x.history)
 		for _, in.look = range []bool{false, true} {
 			if in.look || in.t != nil {
-				x.history = append(x.history, porcupine.Operation{ClientId: id, Input: in, Call: int64(begin), Output: out, Return: int64(end)})
+				x.history = append(x.history, porcupine.Operation{
+					ClientId: id, Input: in, Call: int64(begin), Output: out, Return: int64(end),
+				})
 			}
 		}
 		x.mu.Unlock()
@@ -246,5 +252,6 @@ func explain(history []porcupine.Operation) string {
 }
 
 func told(h porcupine.Operation) string {
-	return fmt.Sprintf("%12v %12v caller %d: %s", time.Duration(h.Call), time.Duration(h.Return), h.ClientId, sequential.DescribeOperation(h.Input, h.Output))
+	return fmt.Sprintf("%12v %12v caller %d: %s",
+		time.Duration(h.Call), time.Duration(h.Return), h.ClientId, sequential.DescribeOperation(h.Input, h.Output))
 }

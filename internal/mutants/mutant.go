@@ -37,7 +37,8 @@ func (m mutant) apply(root string) (string, error) {
 	text := string(content)
 	for _, e := range m.edits {
 		if n := strings.Count(text, e.old); n != 1 {
-			return "", fmt.Errorf("%s: %q is %d times in %s, not once: adapt the mutant to the code that it breaks", m.name, e.old, n, m.file)
+			return "", fmt.Errorf("%s: %q is %d times in %s, not once: adapt the mutant to the code that it breaks",
+				m.name, e.old, n, m.file)
 		}
 		text = strings.Replace(text, e.old, e.new, 1)
 	}

@@ -29,7 +29,8 @@ func (m mutant) try(ctx context.Context, root string) (caught []string, err erro
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"test", "-json", "-count=1", "-vet=off", "-timeout", cmp.Or(m.within, 5*time.Minute).String(), "-run", "^(" + m.test + ")$", "./" + m.pkg}
+	within := cmp.Or(m.within, 5*time.Minute)
+	args := []string{"test", "-json", "-count=1", "-vet=off", "-timeout", within.String(), "-run", "^(" + m.test + ")$", "./" + m.pkg}
 	args = append(args, m.args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root

@@ -70,8 +70,10 @@ type client struct {
 // asks sends one request, and waits for the answer as long as it likes. It is false without one.
 func (c *client) asks(op *operation, what call) (reply, bool) {
 	c.asked++
-	ex := &exchange{w: c.w, name: fmt.Sprintf("%s#%d %s %s", c.name, c.asked, callNames[what], op.name), op: op, call: what, print: c.print,
-		reply: make(chan reply, 1), left: make(chan struct{})}
+	ex := &exchange{
+		w: c.w, name: fmt.Sprintf("%s#%d %s %s", c.name, c.asked, callNames[what], op.name), op: op, call: what, print: c.print,
+		reply: make(chan reply, 1), left: make(chan struct{}),
+	}
 	copies := 1
 	calm := c.w.calm.Load()
 	if !calm && c.s.oneIn(12) {

@@ -253,7 +253,7 @@ func (v *visit) clientLeaves() {
 type pacer struct{ g *gateway }
 
 // Yield lets all that happens at this instant happen first.
-func (pacer) Yield() { time.Sleep(1) }
+func (pacer) Yield() { time.Sleep(1 * time.Nanosecond) }
 
 func (p pacer) Spread(id idempotency.OperationID, most time.Duration) time.Duration {
 	return p.g.w.dice.of("spread "+p.g.name, now(p.g.w), uint64First(id), uint64(most)).between(0, most)

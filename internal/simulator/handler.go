@@ -61,7 +61,8 @@ func (v *visit) handle(d *stream) (reply, bool) {
 	look := v.g.w.history.look(v.ex)
 	switch v.ex.call {
 	case reconcile:
-		rec, err := engine.Await(ctx, op.id, d.between(0, 5*time.Second), func(r idempotency.Record) bool { return r.State != idempotency.Executing })
+		settled := func(r idempotency.Record) bool { return r.State != idempotency.Executing }
+		rec, err := engine.Await(ctx, op.id, d.between(0, 5*time.Second), settled)
 		return v.shown(look, rec, err)
 	case cancel:
 		res, err := v.g.committer.Submit(idempotency.Cancel{Operation: op.Operation, Retention: keep}, nil)
@@ -112,7 +113,7 @@ func (v *visit) execute(look look, x *idempotency.Execution, d *stream) (reply, 
 	if x.Ready() != nil {
 		return v.concluded(look, x.Release("no-lease", nil), nil)
 	}
-	// From here to the first byte a pause longer than the lease goes unnoticed: see the limits in docs/guarantee.md.
+	// From here to the first byte a pause longer than the lease goes unnoticed: a limit that docs/guarantee.md states.
 	b, op := v.g.w.backend, v.ex.op
 	b.wire(op.id, 1)
 	alive := v.g.step(d)

@@ -103,12 +103,14 @@ func (o session) Apply(ctx context.Context, ts []idempotency.Transition) ([]idem
 	rs, err := carry(o, ctx, s, verb, func() ([]idempotency.Result, error) {
 		rs, err := w.store.model.Apply(context.Background(), ts)
 		for i, t := range ts {
-			w.trace.add("store  %s %s -> %s %d applied %v", kind(t), w.name(t.Target()), rs[i].Record.State, rs[i].Record.Attempt.N, rs[i].Applied)
+			r := rs[i].Record
+			w.trace.add("store  %s %s -> %s %d applied %v", kind(t), w.name(t.Target()), r.State, r.Attempt.N, rs[i].Applied)
 		}
 		return rs, err
 	})
 	if err != nil {
-		w.trace.add("%s %d statements, first %s %s: %s: %v", o.g.name, len(ts), kind(ts[0]), w.name(ts[0].Target()), verb.fault, err)
+		w.trace.add("%s %d statements, first %s %s: %s: %v",
+			o.g.name, len(ts), kind(ts[0]), w.name(ts[0].Target()), verb.fault, err)
 	}
 	return rs, err
 }

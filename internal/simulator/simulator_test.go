@@ -41,18 +41,23 @@ func TestSimulate(t *testing.T) {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
 				for seed := range next {
-					total.add(t, guarded(t, seed))
+					if total.fails() < enough {
+						total.add(t, guarded(t, seed))
+					}
 				}
 			})
 		}
 	})
 	t.Logf("%v\n%v\n%.0f worlds/s", &total, &total.visits, float64(total.worlds)/time.Since(begun).Seconds())
-	if *seeds >= 500 {
+	if *seeds >= 500 && !t.Failed() {
 		for _, missing := range total.visits.Missing() {
 			t.Errorf("never visited: %s", missing)
 		}
 	}
 }
+
+// enough worlds that fail tell what there is to tell.
+const enough = 5
 
 // guarded names the seed of a world that ends in a panic.
 func guarded(t *testing.T, seed uint64) Report {
@@ -70,8 +75,15 @@ func guarded(t *testing.T, seed uint64) Report {
 type tally struct {
 	mu                               sync.Mutex
 	worlds, shown, effects, resolved int
+	failed                           int
 	visits                           Visits
 	ends                             map[string]int
+}
+
+func (a *tally) fails() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.failed
 }
 
 func (a *tally) add(t *testing.T, r Report) {
@@ -89,17 +101,15 @@ func (a *tally) add(t *testing.T, r Report) {
 		a.ends[state] += n
 	}
 	if len(r.Violations) > 0 {
-		last := r.Trace[max(0, len(r.Trace)-200):]
-		if testing.Short() || len(r.Violations) > 0 && a.worlds > 20 {
-			last = nil
-		}
-		t.Errorf("seed %d:\n%s\n%s\nreplay: go test ./internal/simulator -run TestSimulate -v -seed %d", r.Seed,
-			strings.Join(r.Violations, "\n"), strings.Join(last, "\n"), r.Seed)
+		a.failed++
+		t.Errorf("seed %d:\n%s\nto see it again: go test ./internal/simulator -run TestSimulate -v -seed %d", r.Seed,
+			strings.Join(r.Violations, "\n"), r.Seed)
 	}
 }
 
 func (a *tally) String() string {
-	return fmt.Sprintf("%d worlds, %d effects, %d records shown, %d settled by the operator; in the end %v", a.worlds, a.effects, a.shown, a.resolved, a.ends)
+	return fmt.Sprintf("%d worlds, %d effects, %d records shown, %d settled by the operator; in the end %v",
+		a.worlds, a.effects, a.shown, a.resolved, a.ends)
 }
 
 // The same seed is the same run, in every detail.

@@ -65,7 +65,10 @@ func Run(t *testing.T, seed uint64) (report Report) {
 }
 
 func newWorld(seed uint64) *world {
-	w := &world{dice: dice(seed), visits: &Visits{}, history: &history{}, trace: &trace{start: time.Now()}, names: map[idempotency.OperationID]string{}}
+	w := &world{
+		dice: dice(seed), visits: &Visits{}, history: &history{}, trace: &trace{start: time.Now()},
+		names: map[idempotency.OperationID]string{},
+	}
 	w.store = &server{w: w, model: storetest.NewModel(time.Now, lease, false), cut: make(chan struct{})}
 	w.backend = &backend{w: w, cut: make(chan struct{}), ledger: map[idempotency.OperationID][]effect{},
 		underway: map[idempotency.OperationID]int{}, serial: map[idempotency.OperationID]int{}}
@@ -89,7 +92,7 @@ func newWorld(seed uint64) *world {
 }
 
 // live lets the world happen: first with faults, then without, until everything has an end.
-func (w *world) live() (wrong []string) {
+func (w *world) live() (wrong verdict) {
 	var boots, clients sync.WaitGroup
 	for _, s := range w.slots {
 		boots.Go(s.boot)
@@ -121,7 +124,7 @@ func (w *world) live() (wrong []string) {
 	for i, op := range w.ops {
 		c := &client{w: w, name: fmt.Sprintf("last%d", i), s: w.dice.of("last", uint64(i))}
 		if !c.insist(op, 20) {
-			wrong = append(wrong, fmt.Sprintf("I8 liveness: %s does not settle when nothing stands against it", op.name))
+			wrong.say("I8 liveness: %s does not settle when nothing stands against it", op.name)
 		}
 	}
 	wrong = append(wrong, w.agreed()...)
@@ -162,8 +165,10 @@ func (w *world) resolve(op *operation) {
 			return // an operator is told so first
 		}
 	}
-	move := idempotency.Resolve{Operation: op.id, N: r.Attempt.N, By: "operator:alice", Evidence: "the ledger", Retention: op.retention(),
-		Verdict: idempotency.VerdictNotExecuted}
+	move := idempotency.Resolve{
+		Operation: op.id, N: r.Attempt.N, Verdict: idempotency.VerdictNotExecuted,
+		By: "operator:alice", Evidence: "the ledger", Retention: op.retention(),
+	}
 	if effects := w.backend.effects(op.id); len(effects) > 0 {
 		move.Verdict = idempotency.VerdictExecuted
 		if len(effects[0].body)%2 == 0 {
