@@ -72,7 +72,8 @@ func (f *adminFlags) base(cmd *cobra.Command) (*url.URL, error) {
 		address = "http://" + address
 	}
 	base, err := url.Parse(address)
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" || base.User != nil || base.RawQuery != "" {
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" ||
+		base.User != nil || base.RawQuery != "" {
 		return nil, &usageError{errors.New("--admin is a URL such as http://127.0.0.1:9090")}
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")
@@ -134,7 +135,8 @@ func (c *adminClient) show(ctx context.Context, operation string, withBody bool)
 
 func (c *adminClient) resolve(ctx context.Context, operation string, said admin.Resolution) (r admin.Record, err error) {
 	if c.token == "" {
-		return r, fmt.Errorf("resolving needs a token: set $%s, or name a --token-file; “onceway admin token NAME” makes one", adminTokenVariable)
+		return r, fmt.Errorf("resolving needs a token: set $%s, or name a --token-file; “onceway admin token NAME” makes one",
+			adminTokenVariable)
 	}
 	return r, c.do(ctx, http.MethodPost, "/requests/"+url.PathEscape(operation)+"/resolution", said, &r)
 }

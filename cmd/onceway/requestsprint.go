@@ -82,7 +82,10 @@ func printRecord(out io.Writer, r admin.Record) error {
 	for _, t := range []struct {
 		name string
 		at   *time.Time
-	}{{"first seen", r.Times.FirstSeen}, {"last attempt", r.Times.Dispatched}, {"deadline", r.Deadline}, {"settled", r.Times.Settled}, {"expires", r.Times.Expires}} {
+	}{
+		{"first seen", r.Times.FirstSeen}, {"last attempt", r.Times.Dispatched}, {"deadline", r.Deadline},
+		{"settled", r.Times.Settled}, {"expires", r.Times.Expires},
+	} {
 		if t.at != nil {
 			line(t.name, "%s", t.at.Format(time.RFC3339))
 		}

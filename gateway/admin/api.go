@@ -77,10 +77,12 @@ func API(o APIOptions) http.Handler {
 	mux.Handle(BasePath+"/requests/{operation}", a.guarded(reading, a.show))
 	mux.Handle(BasePath+"/requests/{operation}/resolution", a.guarded(writing, a.resolve))
 	mux.Handle(BasePath+"/instances", a.guarded(reading, a.instances))
-	mux.Handle("/", a.guarded(either, func(http.ResponseWriter, *http.Request, string) error { return refused{problem.NewNoRoute()} }))
+	mux.Handle("/", a.guarded(either, nowhere))
 	mux.HandleFunc("GET "+problem.PagesPath+"{slug}", page)
 	return mux
 }
+
+func nowhere(http.ResponseWriter, *http.Request, string) error { return refused{problem.NewNoRoute()} }
 
 func page(w http.ResponseWriter, r *http.Request) {
 	html, ok := problem.Page(r.PathValue("slug"))
@@ -116,7 +118,8 @@ func (a *api) guarded(k kind, c call) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
-				a.Log.LogAttrs(r.Context(), slog.LevelError, "panic", slog.String("error", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
+				a.Log.LogAttrs(r.Context(), slog.LevelError, "panic",
+					slog.String("error", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
 				a.Problems.Write(w, problem.NewInternal(problem.Rejected))
 			}
 		}()
@@ -144,7 +147,8 @@ func (a *api) admit(w http.ResponseWriter, r *http.Request, k kind) (by string, 
 	case ok:
 		return by, nil
 	case k == writing:
-		return "", a.unauthenticated(w, "Writing needs a token of admin.tokens, as Authorization: Bearer TOKEN. “onceway admin token NAME” makes one.")
+		return "", a.unauthenticated(w, "Writing needs a token of admin.tokens, as Authorization: Bearer TOKEN. "+
+			"“onceway admin token NAME” makes one.")
 	case !a.access.mayRead(r):
 		return "", a.unauthenticated(w, "Reading from another machine needs a token of admin.tokens, as Authorization: Bearer TOKEN.")
 	}
@@ -216,7 +220,8 @@ func parameters(r *http.Request, names ...string) (map[string]string, error) {
 			known = known || n == name
 		}
 		if !known || len(values) != 1 {
-			return nil, refused{problem.NewRequestMalformed("This address knows the parameters " + strings.Join(names, ", ") + ", each once.")}
+			known := strings.Join(names, ", ")
+			return nil, refused{problem.NewRequestMalformed("This address knows the parameters " + known + ", each once.")}
 		}
 		got[name] = values[0]
 	}

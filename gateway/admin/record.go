@@ -69,9 +69,11 @@ func newRecord(r idempotency.Record, withBody bool) Record {
 	told := reconcile.NewRecord(r, withBody)
 	out := Record{
 		Operation: r.ID.String(), Caller: string(r.Operation.Caller), Key: string(r.Operation.Key), Route: r.Route,
-		State: r.State.String(), Next: problem.NextOfRecord(r.State).String(), Cause: string(r.Cause), Revision: r.Revision, Attempts: r.Attempt.N,
+		State: r.State.String(), Next: problem.NextOfRecord(r.State).String(), Cause: string(r.Cause),
+		Revision: r.Revision, Attempts: r.Attempt.N,
 		Resend: r.Resend, Doubted: r.Doubted, Contradicted: r.Contradicted, Damaged: r.Damaged,
-		Request: told.Request, Response: told.Response, Times: told.Times, Deadline: instant(r.Deadline), Resolution: told.Resolution, TraceID: told.TraceID,
+		Request: told.Request, Response: told.Response, Times: told.Times, Deadline: instant(r.Deadline),
+		Resolution: told.Resolution, TraceID: told.TraceID,
 	}
 	if r.Attempt.N > 0 {
 		out.Owner = &Owner{Instance: instanceID(r.Attempt.Owner.Instance), Epoch: r.Attempt.Owner.Epoch}

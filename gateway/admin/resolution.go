@@ -83,7 +83,8 @@ func (a *api) readResolution(w http.ResponseWriter, r *http.Request) (res Resolu
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&res); err != nil || d.Decode(new(any)) != io.EOF {
-		return res, malformed("The content is one JSON object with the members outcome, evidence, and if needed attempt, response and acknowledge_spool.")
+		return res, malformed("The content is one JSON object with the members outcome, evidence, and if needed " +
+			"attempt, response and acknowledge_spool.")
 	}
 	return res, res.check()
 }
@@ -131,7 +132,8 @@ func (a *api) stored(res *ResolvedResponse, route string) (*idempotency.Response
 		return nil, malformed("The member body_encoding is utf-8 or base64.")
 	}
 	if int64(len(body)) > a.MaxBody {
-		return nil, refused{problem.NewRequestTooLarge("The body of the response is longer than " + strconv.FormatInt(a.MaxBody, 10) + " bytes, the greatest max_response_body.")}
+		return nil, refused{problem.NewRequestTooLarge("The body of the response is longer than " +
+			strconv.FormatInt(a.MaxBody, 10) + " bytes, the greatest max_response_body.")}
 	}
 	if len(body) > 0 && (res.Status == http.StatusNoContent || res.Status == http.StatusNotModified) {
 		return nil, malformed("A response with this status has no body.")

@@ -111,15 +111,19 @@ func holding(leases []idempotency.InstanceRecord, now time.Time) string {
 	where := fmt.Sprintf("instance %s on host %q", instanceID(last.Owner.Instance), last.Host)
 	if last.Spool != nil && last.Spool.Depth > 0 {
 		age := now.Sub(last.Spool.Oldest).Round(time.Second)
-		return fmt.Sprintf("The owner, %s, has %d answers in its spool, the oldest for %v. Wait until it has delivered them, or send acknowledge_spool.", where, last.Spool.Depth, age)
+		return fmt.Sprintf("The owner, %s, has %d answers in its spool, the oldest for %v. "+
+			"Wait until it has delivered them, or send acknowledge_spool.", where, last.Spool.Depth, age)
 	}
-	return fmt.Sprintf("The owner, %s, had a spool and is gone: the answer may be on its disk. Bring it back, or send acknowledge_spool.", where)
+	return fmt.Sprintf("The owner, %s, had a spool and is gone: the answer may be on its disk. "+
+		"Bring it back, or send acknowledge_spool.", where)
 }
 
 // unresolved says that nobody knows whether a resolution was written.
 func (a *api) unresolved(r *http.Request, rec idempotency.Record, err error) error {
-	a.Log.LogAttrs(r.Context(), slog.LevelError, "resolution", slog.String("operation", rec.ID.String()), slog.String("error", err.Error()))
+	a.Log.LogAttrs(r.Context(), slog.LevelError, "resolution",
+		slog.String("operation", rec.ID.String()), slog.String("error", err.Error()))
 	p := problem.NewStoreUnavailable()
-	p.Detail = "The store did not confirm the resolution. It may be written all the same: read the record, or send the same resolution again, which is safe."
+	p.Detail = "The store did not confirm the resolution. It may be written all the same: read the record, " +
+		"or send the same resolution again, which is safe."
 	return about(p, rec)
 }
