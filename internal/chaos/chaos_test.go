@@ -136,8 +136,13 @@ func (w *world) judge(h *history) verdict {
 	asking := newClient(t, 99, h, [2]string{w.gateways[0].gateway.Addr, w.gateways[1].gateway.Addr})
 	for i, op := range h.ops {
 		said := w.ask(asking, op, i%2)
-		if i%10 == 0 && w.ask(asking, op, 1-i%2) != said {
-			t.Errorf("operation %s: the gateways do not say the same", op.id)
+		if i%10 == 0 {
+			// A late answer may come between the two.
+			if other := w.ask(asking, op, 1-i%2); other != said {
+				if said = w.ask(asking, op, i%2); other != said {
+					t.Errorf("operation %s: one gateway says %v, the other %v", op.id, other, said)
+				}
+			}
 		}
 		did := effects[op.id]
 		v.executions[len(did)]++

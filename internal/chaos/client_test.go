@@ -163,8 +163,8 @@ func (c *client) operate(op *operation, over func() bool) {
 
 // send sends the operation to a gateway, and returns what to do next.
 func (c *client) send(op *operation, gateway int, prefer string) string {
-	r := rig.Request{Key: op.key, Body: op.body, Script: op.script, Header: rig.Header("X-User-Id", op.caller, "Prefer", prefer)}
 	op.mu.Lock()
+	r := rig.Request{Key: op.key, Body: op.body, Script: op.script, Header: rig.Header("X-User-Id", op.caller, "Prefer", prefer)}
 	if op.script.NoEffect {
 		op.script = ledger.Script{} // a backend that refused for the moment
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/onceway/onceway/internal/ledger"
+	"github.com/onceway/onceway/internal/pgtest"
 	"github.com/onceway/onceway/internal/rig"
 )
 
@@ -106,4 +107,43 @@ func TestDrainSendsClientsAway(t *testing.T) {
 	})
 	g.Signal(t, syscall.SIGTERM)
 	g.Exit(t)
+}
+
+// A drained gateway gives its lease back, so that nobody waits for it to lapse; one that a second signal ends
+// in the middle of a drain exits at once and leaves that to the lease.
+func TestDrainGivesTheLeaseBack(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	dsn := pgtest.New(t)
+	g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: "lease: 60s"})
+	conn := connect(t, dsn)
+	held := func() (n int) {
+		t.Helper()
+		if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM instances WHERE lease_until > now()").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := held(); n != 1 {
+		t.Fatalf("%d leases", n)
+	}
+	g.Signal(t, syscall.SIGTERM)
+	if code := g.Exit(t); code != 0 || held() != 0 {
+		t.Errorf("exit code %d, %d leases", code, held())
+	}
+
+	g.Start(t)
+	r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Before: newKey()}}
+	answer := g.Go(t, r)
+	b.Await(t, r.Script.Before, 1)
+	g.Signal(t, syscall.SIGTERM)
+	g.AwaitNotReady(t)
+	g.Signal(t, syscall.SIGTERM)
+	if code := g.Exit(t); code != 1 || held() != 1 {
+		t.Errorf("after a second signal: exit code %d, %d leases", code, held())
+	}
+	if a := <-answer; a != nil {
+		t.Errorf("answered %d", a.Status)
+	}
+	b.Open(t, r.Script.Before)
 }

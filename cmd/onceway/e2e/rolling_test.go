@@ -84,6 +84,9 @@ func TestRollingRestartsBehindHAProxy(t *testing.T) {
 	if load.doubts.Load() > 0 {
 		t.Errorf("%d answers in doubt", load.doubts.Load())
 	}
+	if load.strange.Load() > 0 {
+		t.Logf("haproxy: %s", front)
+	}
 	t.Logf("%d restarts, %d operations; lost %d, duplicated %d, in doubt %d; answers sent again for: %d refusals, %d answers of HAProxy's own, %d broken connections",
 		restarts, load.done.Load(), load.lost.Load(), duplicated, load.doubts.Load(), load.refused.Load(), load.strange.Load(), load.broken.Load())
 }
@@ -101,7 +104,10 @@ func (s *shoppers) shop(t *testing.T, front string, n int, stop <-chan struct{})
 			return
 		default:
 		}
-		r := rig.Request{Key: newKey(), Body: strings.Repeat("x", rand.IntN(2000))}
+		r := rig.Request{Key: newKey(), Body: strings.Repeat("x", rand.IntN(2000)), Script: ledger.Script{Pause: rand.IntN(60)}}
+		if rand.IntN(20) == 0 {
+			r.Script.Pause = 600 + rand.IntN(600) // longer than drain_delay
+		}
 		for try := 0; ; try++ {
 			if try == 200 {
 				s.lost.Add(1)
