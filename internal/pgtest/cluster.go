@@ -294,3 +294,15 @@ func freePort() (int, error) {
 	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
+
+// Owned makes a directory that the server may write, and returns its path.
+func (c *Cluster) Owned(t testing.TB, dir string) string {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.programs.own(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
