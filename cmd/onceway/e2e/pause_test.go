@@ -144,6 +144,14 @@ func TestOurselvesPausedAfterTheFirstByte(t *testing.T) {
 			b.Await(t, gate, 1)
 			stop(t, g)
 			wantState(t, other, r.Key, "unknown", 1)
+			conn := connect(t, dsn)
+			other.Until(t, "the doubt is written", func() bool {
+				var state int
+				if err := conn.QueryRow(t.Context(), "SELECT state FROM requests WHERE key = $1", r.Key).Scan(&state); err != nil {
+					t.Fatal(err)
+				}
+				return state == 4
+			})
 			waiting := r
 			waiting.Header = rig.Header("Prefer", "wait=0")
 			other.Do(t, waiting).Is(t, stillUnknown)
