@@ -44,6 +44,11 @@ func (e *Engine) Cancel(ctx context.Context, t Cancel, tooOld bool) (Cancellatio
 	if err != nil {
 		return Cancellation{}, err
 	}
+	if res.Record.State == Unseen && !t.KeyDate.IsZero() {
+		// Refused although there is no record: the store may have lost it (see Env.Changed). Nobody may be told
+		// that it was never executed. The original, if it comes again, is recorded as in doubt.
+		res.Record.State, res.Record.Cause = Unknown, CauseLost
+	}
 	holds := res.Record.Believed() == Cancelled
 	return Cancellation{Record: res.Record, Holds: holds, New: holds && before.State == Unseen && res.Record.Attempt.N == 0}, nil
 }

@@ -70,6 +70,11 @@ func TestKeyOlderThanTheStoreIsNotCancelled(t *testing.T) {
 		if err != nil || res.Applied || res.Record.State != idempotency.Unseen {
 			t.Errorf("%+v, %v", res, err)
 		}
+		done, err := g.engine.Cancel(t.Context(), idempotency.Cancel{Operation: r.Operation, KeyDate: r.KeyDate, Retention: retain}, false)
+		if err != nil || done.Holds || done.Record.State != idempotency.Unknown {
+			t.Errorf("%+v, %v", done, err)
+		}
+		g.begin(t, r, idempotency.InDoubt)
 	})
 }
 
