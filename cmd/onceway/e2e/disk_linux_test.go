@@ -119,7 +119,9 @@ func TestStoreDiskFull(t *testing.T) {
 			}
 			free()
 			g.AwaitReady(t)
-			g.Until(t, "claims are taken", func() bool { return g.Do(t, rig.Request{Key: last, Body: "a", Script: ledger.Script{Big: 100_000}}).Status == 200 })
+			g.Until(t, "claims are taken", func() bool {
+				return g.Do(t, rig.Request{Key: last, Body: "a", Script: ledger.Script{Big: 100_000}}).Status == 200
+			})
 			g.Until(t, "the answer is recorded late", func() bool { return g.Get(t, recordPath(running.Key)).Record(t).State == "completed" })
 			g.Do(t, running).Is(t, replayed)
 			t.Logf("%d requests until the disk was full", len(keys))
