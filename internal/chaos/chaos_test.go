@@ -235,6 +235,7 @@ func (v verdict) print(t testing.TB, w *world, h *history, lasted, settledIn tim
 	line("executions per operation: %v", v.executions)
 	line("records at the end: %v", v.states)
 	line("told \"unknown\" once: %d operations, of which ended %v", v.doubted, v.resolved)
+	line("in doubt at the end, by cause: %s", w.causes())
 	line("nothing executing %v after the faults had healed", settledIn.Round(time.Millisecond))
 	what := make([]string, 0, len(h.count))
 	for name, n := range h.count {

@@ -239,6 +239,24 @@ func (w *world) records() (all map[string]times, executing int) {
 	return all, executing
 }
 
+// causes returns why records are in doubt, the most frequent first.
+func (w *world) causes() string {
+	conn, err := pgx.Connect(w.t.Context(), w.dsn)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(w.t.Context(), "SELECT cause || ' ' || count(*) FROM requests WHERE state = 4 GROUP BY cause ORDER BY count(*) DESC")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return strings.Join(all, ", ")
+}
+
 // window is how far a request had come when a fault struck. It is a closed set.
 type window string
 
