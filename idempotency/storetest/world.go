@@ -27,6 +27,7 @@ type world struct {
 	instance idempotency.Instance
 	owner    idempotency.Owner // of instance, with a lease
 	serial   atomic.Int64
+	second   Store // another handle, once a race has opened it
 }
 
 var background = context.Background()
