@@ -28,7 +28,7 @@ func (w *world) check() (wrong verdict) {
 		for _, a := range seen {
 			for _, b := range seen {
 				if a.end.Before(b.begin) {
-					wrong.order(a, b, w.spools)
+					wrong.order(a, b)
 				}
 			}
 		}
@@ -94,7 +94,7 @@ func (v *verdict) evidence(o observation, ledger []effect) {
 }
 
 // order: b was asked for after a had been shown.
-func (v *verdict) order(a, b observation, spools bool) {
+func (v *verdict) order(a, b observation) {
 	from, to := a.record, b.record
 	switch {
 	case from.Revision == 0 && from.State != idempotency.Unseen, to.Revision == 0 && to.State != idempotency.Unseen:
@@ -103,10 +103,10 @@ func (v *verdict) order(a, b observation, spools bool) {
 		return
 	case from.State == idempotency.Forgotten && from.Attempt.N == to.Attempt.N && b.isCached():
 		return // an acknowledgement may go unnoticed for as long as a record may be cached
-	case spools && from.State == idempotency.Completed && mayBeBehind(to, a.ex.op):
+	case a.spooled && from.State == idempotency.Completed && mayBeBehind(to, a.ex.op):
 		return
-	case spools && from.State == idempotency.Forgotten && from.Resolution != nil && to.State == idempotency.Completed:
-		return // settled by hand while its owner was away, which then spooled what it has: a limit that docs/guarantee.md states
+	case b.spooled && from.State == idempotency.Forgotten && to.State == idempotency.Completed:
+		return // settled by hand or acknowledged elsewhere, and this gateway does not know: a limit that docs/guarantee.md states
 	}
 	v.say("I6 monotone: %s was shown %v %d, and %s after it %v %d",
 		a.ex.name, from.State, from.Attempt.N, b.ex.name, to.State, to.Attempt.N)
@@ -150,7 +150,14 @@ func mayFollow(a idempotency.State, n int, b idempotency.State, m int) bool {
 // executing or in doubt; where the backend recognises the key also as another attempt. Never anything that
 // says that there was no execution.
 func mayBeBehind(r idempotency.Record, op *operation) bool {
-	return r.State == idempotency.Executing || r.State == idempotency.Unknown || r.State == idempotency.Completed && op.resend
+	switch r.State {
+	case idempotency.Executing, idempotency.Unknown:
+		return true
+	case idempotency.Completed, idempotency.Forgotten:
+		return op.resend
+	case idempotency.Unseen, idempotency.NotExecuted, idempotency.Cancelled:
+	}
+	return false
 }
 
 // settledAll checks what must be true once nothing has gone wrong for a while.

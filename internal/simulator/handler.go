@@ -58,7 +58,7 @@ func (v *visit) handle(d *stream) (reply, bool) {
 	op, engine := v.ex.op, v.g.engine
 	ctx := context.WithValue(context.Background(), askerKey{}, v.ex.name)
 	keep := op.retention()
-	look := v.g.w.history.look(v.ex)
+	look := v.g.w.history.look(v.ex, v.g.slot.disk)
 	switch v.ex.call {
 	case reconcile:
 		settled := func(r idempotency.Record) bool { return r.State != idempotency.Executing }

@@ -12,6 +12,7 @@ type observation struct {
 	ex         *exchange
 	begin, end time.Time
 	record     idempotency.Record
+	spooled    bool // its gateway had the answer in its spool
 }
 
 // history is all that anybody was shown.
@@ -24,16 +25,18 @@ type history struct {
 type look struct {
 	h     *history
 	ex    *exchange
+	disk  *disk // of the gateway; nil without a spool
 	begin time.Time
 }
 
-func (h *history) look(ex *exchange) look { return look{h, ex, time.Now()} }
+func (h *history) look(ex *exchange, d *disk) look { return look{h, ex, d, time.Now()} }
 
 func (l look) saw(r idempotency.Record) {
+	spooled := l.disk != nil && l.disk.holds(l.ex.op.id)
 	l.h.mu.Lock()
 	defer l.h.mu.Unlock()
 	if l.h.all == nil {
 		l.h.all = map[*operation][]observation{}
 	}
-	l.h.all[l.ex.op] = append(l.h.all[l.ex.op], observation{l.ex, l.begin, time.Now(), r})
+	l.h.all[l.ex.op] = append(l.h.all[l.ex.op], observation{l.ex, l.begin, time.Now(), r, spooled})
 }
