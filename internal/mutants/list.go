@@ -29,6 +29,8 @@ var mutants = []mutant{
 		edits: change(`if r.Fingerprint != f {`, `if false {`)},
 	{name: "one flipped byte goes unnoticed", file: "idempotency/record.go", pkg: "idempotency", test: "TestSealDetectsEveryFlippedByte",
 		edits: change(`|| r.seal(fields) != seal {`, `{`)},
+	{name: "overdue attempts never in doubt", file: "idempotency/record.go", pkg: "idempotency", test: "TestDerive",
+		edits: change(`} else if now.After(r.Deadline.Add(lease)) {`, `} else if false {`)},
 
 	// The core, in simulated worlds: each invariant of the simulator catches something.
 	simulated("I1: operation in doubt executed again", "idempotency/table.go", "I1",
@@ -75,8 +77,6 @@ func (t Resolve)`}),
 		edit{"	case Executing, Completed, Unknown, Cancelled, Forgotten:\n		return stay\n	}\n	r = settled(r, Cancelled", "	case Executing:\n	case Completed, Unknown, Cancelled, Forgotten:\n		return stay\n	}\n	r = settled(r, Cancelled"}),
 	simulated("I6: answer told that the spool refused", "idempotency/keeping.go", "I6",
 		edit{`return durable && x.tellKept(entry)`, `return (durable || true) && x.tellKept(entry)`}),
-	simulated("I8: overdue attempts never in doubt", "idempotency/record.go", "I8",
-		edit{`} else if now.After(r.Deadline.Add(lease)) {`, `} else if false {`}),
 	simulated("I8: execution does not end after the store was silent", "idempotency/execution.go", "I8",
 		edit{"	case !isRolledBack(err): // written, or given up with the committer\n		x.land(res.Record, asOf)", "	case !isRolledBack(err):"}),
 
