@@ -19,7 +19,7 @@ type Cancellation struct {
 // may have been executed and forgotten: nobody may be told that it never was. It is left as it is, and the
 // record comes back Unseen; a late original is refused for the same reason.
 //
-// The errors are those of [Engine.Find] and [Committer.Submit]. After one nobody knows whether the
+// The errors are ErrStoreChanged, and those of [Engine.Find] and [Committer.Submit]. After one nobody knows whether the
 // cancellation was written; repeating it is safe.
 func (e *Engine) Cancel(ctx context.Context, t Cancel, tooOld bool) (Cancellation, error) {
 	id := t.Operation.ID()
@@ -36,6 +36,9 @@ func (e *Engine) Cancel(ctx context.Context, t Cancel, tooOld bool) (Cancellatio
 	case Unseen:
 		if tooOld {
 			return Cancellation{Record: before}, nil
+		}
+		if err := e.trusts(Request{}); err != nil {
+			return Cancellation{}, err // the store may have lost what would stand against it
 		}
 	case NotExecuted, Cancelled:
 		// One that is cancelled is written again: what was read may not have reached a standby yet.

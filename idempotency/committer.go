@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -71,6 +72,8 @@ type Committer struct {
 	stopped  context.Context
 	cut      context.CancelFunc // ends what is still being applied some time after stop
 	last     context.Context
+	// written, if set, is told of every operation whose record may have changed by a batch.
+	written  atomic.Pointer[func(OperationID)]
 	flushers sync.WaitGroup
 	alone    sync.WaitGroup
 }
@@ -275,6 +278,9 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 				c.o.Observer.Contradicted(it.op)
 			}
 			it.finish(&results[i], nil)
+			if written := c.written.Load(); written != nil {
+				(*written)(it.op)
+			}
 		}
 		l.settle(batch)
 		return nil, nil

@@ -33,6 +33,7 @@ type Engine struct {
 	keeper    *keeper // nil without a spool
 	journal   journal
 	erased    erased
+	watches   *watches
 
 	mu        sync.Mutex
 	abandoned map[AttemptID]*abandonedClaim
@@ -45,8 +46,12 @@ func NewEngine(store Store, committer *Committer, lease *Lease, cache Cache) *En
 	if cache == nil {
 		cache = noCache{}
 	}
-	return &Engine{store: store, committer: committer, lease: lease, cache: cache, flights: newFlights(),
+	e := &Engine{store: store, committer: committer, lease: lease, cache: cache, flights: newFlights(),
 		abandoned: make(map[AttemptID]*abandonedClaim)}
+	e.watches = newWatches(e.FindAll, committer.o.Pacer.Spread)
+	written := e.watches.changed
+	committer.written.Store(&written)
+	return e
 }
 
 // Request is what the engine needs to know of a protected request.
@@ -213,21 +218,49 @@ func (e *Engine) grounded(id OperationID, f *flight, err error) error {
 
 // Find reads one record, without its place in this process's memory. An answer in the spool counts.
 func (e *Engine) Find(ctx context.Context, id OperationID) (Record, error) {
-	if rec, ok := e.spooled(id); ok {
-		return rec, nil
+	records, err := e.FindAll(ctx, []OperationID{id})
+	if err != nil {
+		return Record{}, err
+	}
+	return records[0], nil
+}
+
+// FindAll is Find for several operations, in their order. Apart from answers in the spool all are read at
+// one instant.
+func (e *Engine) FindAll(ctx context.Context, ids []OperationID) ([]Record, error) {
+	records := make([]Record, len(ids))
+	stored := make([]OperationID, 0, len(ids))
+	for i, id := range ids {
+		if rec, ok := e.spooled(id); ok {
+			records[i] = rec
+		} else {
+			stored = append(stored, id)
+		}
+	}
+	if len(stored) == 0 {
+		return records, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.committer.o.Timeout)
 	defer cancel()
 	asOf := time.Now()
-	records, err := e.store.Find(ctx, []OperationID{id})
+	found, err := e.store.Find(ctx, stored)
 	if err != nil {
-		return Record{}, err
+		return nil, err
 	}
-	if len(records) != 1 || records[0].ID != id {
-		return Record{}, fmt.Errorf("the store returned %d records, or another one, for one operation", len(records))
+	if len(found) != len(stored) {
+		return nil, fmt.Errorf("the store returned %d records for %d operations", len(found), len(stored))
 	}
-	e.remember(records[0], asOf)
-	return records[0], nil
+	for i, id := range ids {
+		if records[i].ID == id && records[i].State != Unseen {
+			continue // of the spool
+		}
+		if found[0].ID != id {
+			return nil, errors.New("the store returned another record than asked for")
+		}
+		records[i], found = found[0], found[1:]
+		e.remember(records[i], asOf)
+	}
+	return records, nil
 }
 
 // remember caches what cannot change any more, except by being forgotten. The record was asked for at

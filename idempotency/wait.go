@@ -49,35 +49,72 @@ func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Ou
 	return Outcome{Record: rec}, rec.State != Executing, nil
 }
 
-// Poll intervals of a wait for another gateway's attempt.
-const (
-	firstPoll = 10 * time.Millisecond
-	lastPoll  = 250 * time.Millisecond
-)
-
-// Await reads a record until enough says so, at most for wait; then it returns the last look. The store
-// is the truth: what runs in this process may only wake it earlier.
+// Await reads a record until enough says so, at most for wait; then it returns the last look. The store is
+// the truth: what runs in this process may only wake it earlier. When ctx ends first it returns what it saw
+// last, without another look.
 func (e *Engine) Await(ctx context.Context, id OperationID, wait time.Duration, enough func(Record) bool) (Record, error) {
-	end := time.Now().Add(wait)
-	for poll := firstPoll; ; poll = min(poll*3/2, lastPoll) {
-		rec, err := e.Find(context.WithoutCancel(ctx), id)
-		if err != nil || enough(rec) {
-			return rec, err
-		}
-		left := time.Until(end)
-		if left <= 0 || ctx.Err() != nil {
-			return rec, nil
-		}
-		var done <-chan struct{}
-		if f := e.flights.find(id); f != nil && !f.over() {
-			done = f.done
-		}
-		timer := time.NewTimer(min(left, poll/2+e.committer.o.Pacer.Spread(id, poll)))
-		select {
-		case <-done:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+	look := context.WithoutCancel(ctx)
+	if wait <= 0 {
+		return e.Find(look, id)
 	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	s := e.watches.sit(id) // before the first look, so that no change falls between the two
+	defer s.leave()
+	rec, err := e.Find(look, id)
+	if err != nil || enough(rec) {
+		return rec, err
+	}
+	seen, found, err := s.wait(ctx, timer.C, enough)
+	switch {
+	case found:
+		return seen, err
+	case ctx.Err() == nil:
+		return e.Find(look, id)
+	case seen.ID == id:
+		return seen, nil
+	}
+	return rec, nil
 }
+
+// AwaitAll is Await for several operations at once: until enough has said so of each of them. What it
+// returns are looks at one instant, in the order of ids, of which none may be there twice.
+func (e *Engine) AwaitAll(ctx context.Context, ids []OperationID, wait time.Duration, enough func(Record) bool) ([]Record, error) {
+	look := context.WithoutCancel(ctx)
+	if wait <= 0 {
+		return e.FindAll(look, ids)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	seats := make([]*seat, len(ids))
+	for i, id := range ids {
+		seats[i] = e.watches.sit(id)
+		defer seats[i].leave()
+	}
+	records, err := e.FindAll(look, ids)
+	if err != nil {
+		return nil, err
+	}
+	waited := false
+	for i, s := range seats {
+		if enough(records[i]) {
+			continue
+		}
+		waited = true
+		_, found, err := s.wait(ctx, timer.C, enough)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			break
+		}
+	}
+	if !waited || ctx.Err() != nil {
+		return records, nil
+	}
+	return e.FindAll(look, ids)
+}
+
+// CloseWatches returns when nothing of the engine looks at the store for those who wait any more. It is
+// called when all waits have ended.
+func (e *Engine) CloseWatches() { e.watches.close() }

@@ -19,7 +19,7 @@ import (
 
 func TestSchemasHaveTheMembersOfTheTypes(t *testing.T) {
 	doc := load(t, "reconciliation.yaml")
-	for name, value := range map[string]any{"Record": reconcile.Record{}, "Facts": reconcile.Facts{}} {
+	for name, value := range map[string]any{"Record": reconcile.Record{}, "Records": reconcile.Records{}, "Facts": reconcile.Facts{}} {
 		schema := doc.Components.Schemas[name]
 		compare(t, doc, name, schema, reflect.TypeOf(value))
 	}

@@ -193,6 +193,7 @@ func (s *server) stop() error {
 	s.public.Close()
 	s.engine.ReleaseAbandoned(ctx)
 	s.committer.Stop()
+	s.engine.CloseWatches()
 	s.janitor.stop()
 	err := s.lease.Stop(ctx)
 	if s.spool != nil {

@@ -26,6 +26,8 @@ import (
 type Engine interface {
 	// Await reads a record until enough says so, at most for wait.
 	Await(ctx context.Context, id idempotency.OperationID, wait time.Duration, enough func(idempotency.Record) bool) (idempotency.Record, error)
+	// AwaitAll is Await for several operations, none of them twice.
+	AwaitAll(ctx context.Context, ids []idempotency.OperationID, wait time.Duration, enough func(idempotency.Record) bool) ([]idempotency.Record, error)
 	// Cancel forbids an operation, unless it is too late.
 	Cancel(ctx context.Context, t idempotency.Cancel, tooOld bool) (idempotency.Cancellation, error)
 	// Acknowledge erases the content of a stored answer.
@@ -66,6 +68,7 @@ func New(o Options) http.Handler {
 	e := echo.New()
 	e.HTTPErrorHandler = a.failed
 	a.route(e, WellKnown, reads, a.facts)
+	a.route(e, o.BasePath+"/query", posts, a.query)
 	a.route(e, problem.PagesPath+":slug", reads, a.page)
 	a.route(e, o.BasePath+"/requests/:key", reads, a.authenticated(a.record))
 	a.route(e, o.BasePath+"/requests/:key/response", reads, a.authenticated(a.response))
@@ -88,6 +91,7 @@ func (r refused) Error() string { return r.Slug.String() }
 var (
 	reads = []string{http.MethodGet, http.MethodHead}
 	puts  = []string{http.MethodPut}
+	posts = []string{http.MethodPost}
 )
 
 // route serves methods at a path with :parameters, and refuses all others.
@@ -191,11 +195,19 @@ func (a *api) keyOf(r *http.Request) (idempotency.Key, error) {
 			return key, nil
 		}
 	}
-	reason := "it is not percent-encoded correctly"
-	if malformed := (*idempotency.KeyError)(nil); errors.As(err, &malformed) {
-		reason = malformed.Reason
+	reason := keyReason(err)
+	if reason == "" {
+		reason = "it is not percent-encoded correctly"
 	}
 	return "", refused{problem.NewKeyMalformed("the path", reason)}
+}
+
+// keyReason says why a value is no key, without the value; "" if it is about something else.
+func keyReason(err error) string {
+	if malformed := (*idempotency.KeyError)(nil); errors.As(err, &malformed) {
+		return malformed.Reason
+	}
+	return ""
 }
 
 func (a *api) record(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error {
@@ -212,7 +224,7 @@ func (a *api) record(c echo.Context, ev *telemetry.Event, op idempotency.Operati
 		if len(known) > 0 {
 			return !matches(known, etag(r, withBody))
 		}
-		return r.State != idempotency.Executing && !a.Pending(r)
+		return a.known(r)
 	})
 	if err != nil {
 		return err
@@ -232,6 +244,11 @@ func (a *api) record(c echo.Context, ev *telemetry.Event, op idempotency.Operati
 	}
 	WriteRecord(c.Response(), http.StatusOK, rec, withBody)
 	return nil
+}
+
+// known reports whether there is nothing to wait for: no attempt is running, and nobody asks the backend.
+func (a *api) known(r idempotency.Record) bool {
+	return r.State != idempotency.Executing && !a.Pending(r)
 }
 
 func (a *api) response(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error {

@@ -23,7 +23,7 @@ var reconciliation = sync.OnceValues(func() (*openapitest.Document, error) {
 // documented holds an answer of the reconciliation API against its document.
 func (a *Answer) documented(t testing.TB, r Request) {
 	path, _, _ := strings.Cut(r.Path, "?")
-	if !strings.HasPrefix(path, "/_reconcile/v1/requests/") && path != "/.well-known/idempotency" {
+	if !strings.HasPrefix(path, "/_reconcile/v1/requests/") && path != "/_reconcile/v1/query" && path != "/.well-known/idempotency" {
 		return
 	}
 	if a.Status == http.StatusNotFound && a.slug() == "no-route" {

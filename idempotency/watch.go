@@ -1,0 +1,238 @@
+package idempotency
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// watches are the operations that somebody waits for here. Whatever the number of those who wait, an
+// operation has one watch, and all watches are looked at together: a wait costs the store no more than its
+// first look and its share of a query that reads up to watchedAtOnce records, some times a second.
+//
+// What this gateway writes itself is looked at again at once; the store is asked in between for what others
+// write. While nobody waits nothing runs.
+type watches struct {
+	look func(ctx context.Context, ids []OperationID) ([]Record, error)
+	// spread returns a part of d that differs between gateways, so that they do not ask in step.
+	spread func(OperationID, time.Duration) time.Duration
+
+	some atomic.Int64 // watches; so that nobody takes the lock in the usual case of none
+	mu   sync.Mutex
+	of   map[OperationID]*watch
+	over chan struct{} // of the loop, while it runs; closed when it ends
+	wake chan struct{}
+	// round numbers the looks. Whoever begins to wait believes only looks that began later than that.
+	round uint64
+}
+
+// watch is one operation that is waited for.
+type watch struct {
+	waiting int
+	due     time.Time
+	pause   time.Duration
+
+	// What the last look found, and its round. News is closed and made anew with each look that found
+	// something else than the one before, or came long after the last time.
+	round  uint64
+	rec    Record
+	err    error
+	news   chan struct{}
+	told   time.Time
+	heard  uint64 // the round of the last news
+	joined uint64 // when somebody last began to wait
+}
+
+// Pauses between looks at one operation. The last one bounds how long a change made elsewhere goes
+// unnoticed: with its spread of a quarter, and the time of a query, less than 300 ms.
+const (
+	firstPause = 10 * time.Millisecond
+	lastPause  = 160 * time.Millisecond
+	// leastPause is between two looks at different operations, so that many of them share their looks.
+	leastPause = 5 * time.Millisecond
+	// retell is when those who wait judge again although nothing has changed: what is enough may depend on time.
+	retell = 500 * time.Millisecond
+	// watchedAtOnce is how many records one query reads.
+	watchedAtOnce = 500
+)
+
+func newWatches(look func(context.Context, []OperationID) ([]Record, error), spread func(OperationID, time.Duration) time.Duration) *watches {
+	return &watches{look: look, spread: spread, of: make(map[OperationID]*watch), wake: make(chan struct{}, 1)}
+}
+
+// seat is a place at a watch.
+type seat struct {
+	ws    *watches
+	id    OperationID
+	w     *watch
+	since uint64
+}
+
+// sit takes a place at the watch of an operation. It is left by leave. Changes are noticed from now on, but
+// looked for only once somebody waits.
+func (ws *watches) sit(id OperationID) *seat {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	w := ws.of[id]
+	if w == nil {
+		w = &watch{pause: firstPause, due: time.Now().Add(firstPause), news: make(chan struct{})}
+		ws.of[id] = w
+		ws.some.Store(int64(len(ws.of)))
+	}
+	w.waiting++
+	w.joined = ws.round
+	return &seat{ws: ws, id: id, w: w, since: ws.round}
+}
+
+func (s *seat) leave() {
+	ws := s.ws
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if s.w.waiting--; s.w.waiting == 0 {
+		delete(ws.of, s.id)
+		ws.some.Store(int64(len(ws.of)))
+		if len(ws.of) == 0 {
+			ws.call()
+		}
+	}
+}
+
+// wait returns the first look that is enough, or that failed. False says that the timer or ctx ended first;
+// then it returns the last look, if there was one.
+func (s *seat) wait(ctx context.Context, timer <-chan time.Time, enough func(Record) bool) (rec Record, found bool, err error) {
+	for {
+		rec, fresh, news, err := s.latest()
+		switch {
+		case !fresh:
+			rec = Record{}
+		case err != nil || enough(rec):
+			return rec, true, err
+		}
+		select {
+		case <-news:
+		case <-timer:
+			return rec, false, nil
+		case <-ctx.Done():
+			return rec, false, nil
+		}
+	}
+}
+
+// latest returns the last look, whether it began after the seat was taken, and what ends with the next news.
+func (s *seat) latest() (rec Record, fresh bool, news <-chan struct{}, err error) {
+	ws := s.ws
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.over == nil {
+		ws.over = make(chan struct{})
+		go ws.run()
+	}
+	return s.w.rec, s.w.round > s.since, s.w.news, s.w.err
+}
+
+// changed says that this gateway has written something about an operation. It does not block.
+func (ws *watches) changed(id OperationID) {
+	if ws.some.Load() == 0 {
+		return
+	}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if w := ws.of[id]; w != nil {
+		w.due, w.pause = time.Time{}, firstPause
+		ws.call()
+	}
+}
+
+// call wakes the loop.
+func (ws *watches) call() {
+	select {
+	case ws.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run looks at what is due until nobody waits any more.
+func (ws *watches) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		ids, pause, idle := ws.next(time.Now())
+		if idle {
+			return
+		}
+		for len(ids) > 0 {
+			n := min(watchedAtOnce, len(ids))
+			ws.lookAt(ids[:n])
+			ids = ids[n:]
+		}
+		timer.Reset(pause)
+		select {
+		case <-timer.C:
+		case <-ws.wake:
+		}
+	}
+}
+
+// close returns when nothing looks at the store any more, unless somebody begins to wait again.
+func (ws *watches) close() {
+	ws.mu.Lock()
+	over := ws.over
+	ws.mu.Unlock()
+	if over != nil {
+		<-over
+	}
+}
+
+// next returns what to look at now, and when to come back. What is due soon is looked at with the rest.
+func (ws *watches) next(now time.Time) (ids []OperationID, pause time.Duration, idle bool) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if len(ws.of) == 0 {
+		close(ws.over)
+		ws.over = nil
+		return nil, 0, true
+	}
+	any := false
+	for _, w := range ws.of {
+		any = any || !w.due.After(now)
+	}
+	pause = lastPause
+	for id, w := range ws.of {
+		if any && !w.due.After(now.Add(w.pause/2)) {
+			ids = append(ids, id)
+			w.due = now.Add(w.pause*3/4 + ws.spread(id, w.pause/2))
+			w.pause = min(w.pause*3/2, lastPause)
+		}
+		pause = min(pause, w.due.Sub(now))
+	}
+	return ids, max(pause, leastPause), false
+}
+
+func (ws *watches) lookAt(ids []OperationID) {
+	ws.mu.Lock()
+	ws.round++
+	round := ws.round
+	ws.mu.Unlock()
+	records, err := ws.look(context.Background(), ids)
+	now := time.Now()
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for i, id := range ids {
+		w := ws.of[id]
+		if w == nil {
+			continue
+		}
+		rec := Record{ID: id}
+		if err == nil {
+			rec = records[i]
+		}
+		same := err == nil && w.err == nil && w.round > 0 && rec.Revision == w.rec.Revision && rec.State == w.rec.State
+		w.round, w.rec, w.err = round, rec, err
+		if !same || w.heard <= w.joined || now.Sub(w.told) >= retell {
+			w.told, w.heard = now, round
+			close(w.news)
+			w.news = make(chan struct{})
+		}
+	}
+}
