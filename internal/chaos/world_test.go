@@ -55,7 +55,7 @@ const spooling = 1
 const attemptTimeout = 3 * time.Second
 
 func newWorld(t testing.TB, seed uint64) *world {
-	w := &world{t: t, backend: ledger.Start(t), random: rand.New(rand.NewPCG(seed, 3))}
+	w := &world{t: t, backend: ledger.Start(t), random: rand.New(rand.NewPCG(seed, 3)), calm: true}
 	w.cluster = pgtest.NewCluster(t, pgtest.Config{TCP: true, Settings: map[string]string{"fsync": "off"}})
 	w.dsn = w.cluster.NewDatabase(t)
 	at, err := url.Parse(w.dsn)
@@ -87,6 +87,9 @@ func newWorld(t testing.TB, seed uint64) *world {
 	for _, e := range w.gateways {
 		e.gateway.Revive(t)
 	}
+	w.mu.Lock()
+	w.calm = false
+	w.mu.Unlock()
 	return w
 }
 

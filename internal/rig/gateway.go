@@ -108,6 +108,7 @@ func (g *Gateway) Launched(t testing.TB) {
 // Revive starts the process, again if it ends, and returns when it is ready: its store may be away.
 func (g *Gateway) Revive(t testing.TB) {
 	t.Helper()
+	BinaryWith(t, g.tags) // which may take longer than patience
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		from := g.output.Len()
 		g.launch(t)
