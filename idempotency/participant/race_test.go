@@ -284,10 +284,10 @@ func TestRaces(t *testing.T) {
 		start func(t *testing.T) *world
 		races int
 	}{
-		"read committed":  {func(t *testing.T) *world { return newPgx(t) }, 2000},
-		"repeatable read": {func(t *testing.T) *world { return newPgx(t, "default_transaction_isolation", "repeatable read") }, 700},
-		"serializable":    {func(t *testing.T) *world { return newPgx(t, "default_transaction_isolation", "serializable") }, 700},
-		"database/sql":    {func(t *testing.T) *world { return newPostgres(t) }, 700},
+		"read committed":  {func(t *testing.T) *world { return newPgx(t) }, 1500},
+		"repeatable read": {func(t *testing.T) *world { return newPgx(t, "default_transaction_isolation", "repeatable read") }, 400},
+		"serializable":    {func(t *testing.T) *world { return newPgx(t, "default_transaction_isolation", "serializable") }, 400},
+		"database/sql":    {func(t *testing.T) *world { return newPostgres(t) }, 400},
 		"sqlite":          {func(t *testing.T) *world { return newSQLite(t) }, 300},
 	} {
 		t.Run(name, func(t *testing.T) {
