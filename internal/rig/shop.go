@@ -117,5 +117,8 @@ func (s *Shop) Kill() {
 	s.process = nil
 }
 
+// Output is what the process has printed and logged so far, over all its starts.
+func (s *Shop) Output() string { return s.output.String() }
+
 // URL is the target for a gateway.
 func (s *Shop) URL() string { return "http://" + s.Addr }
