@@ -49,6 +49,9 @@ type watch struct {
 const (
 	firstPause = 10 * time.Millisecond
 	lastPause  = 160 * time.Millisecond
+	// finalPause is for records that are final: they change only by being forgotten, which may take longer to
+	// be seen elsewhere, and each look reads a whole answer.
+	finalPause = 2 * time.Second
 	// leastPause is between two looks at different operations, so that many of them share their looks.
 	leastPause = 5 * time.Millisecond
 	// retell is when those who wait judge again although nothing has changed: what is enough may depend on time.
@@ -202,11 +205,19 @@ func (ws *watches) next(now time.Time) (ids []OperationID, pause time.Duration, 
 		if any && !w.due.After(now.Add(w.pause/2)) {
 			ids = append(ids, id)
 			w.due = now.Add(w.pause*3/4 + ws.spread(id, w.pause/2))
-			w.pause = min(w.pause*3/2, lastPause)
+			w.pause = min(w.pause*3/2, w.longest())
 		}
 		pause = min(pause, w.due.Sub(now))
 	}
 	return ids, max(pause, leastPause), false
+}
+
+// longest returns how long the pause between two looks may become.
+func (w *watch) longest() time.Duration {
+	if w.rec.State.Final() {
+		return finalPause
+	}
+	return lastPause
 }
 
 func (ws *watches) lookAt(ids []OperationID) {

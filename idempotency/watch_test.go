@@ -158,6 +158,53 @@ func TestLateWaiterLooksForItself(t *testing.T) {
 	})
 }
 
+// A look that began before somebody came, and saw more than his own first look, is not lost on him.
+func TestAnEarlierLookSawMore(t *testing.T) {
+	pair(t, func(t *testing.T, a, b *gateway) {
+		x := a.begin(t, request("order"), idempotency.Granted).Execution
+		never := b.awaits(t.Context(), request("order"), 20*time.Second, func(idempotency.Record) bool { return false })
+		time.Sleep(5 * time.Second)
+		release, looking := make(chan struct{}), make(chan struct{})
+		var first atomic.Bool
+		b.store.set(func(s *faulty) {
+			s.find = func(context.Context) error {
+				if first.CompareAndSwap(false, true) {
+					close(looking)
+					<-release
+				}
+				return nil
+			}
+		})
+		<-looking
+		wait := b.awaits(t.Context(), request("order"), 10*time.Second, settled)
+		synctest.Wait()
+		x.Complete(answer("made"))
+		close(release)
+		if o := <-wait; o.err != nil || o.Record.State != idempotency.Completed || o.took > 300*time.Millisecond {
+			t.Errorf("%v, %v after %v", o.Record.State, o.err, o.took)
+		}
+		<-never
+	})
+}
+
+// Whoever waits for a final record to change does not make the store read its answer again and again.
+func TestWatchOfAFinalRecord(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.begin(t, request("order"), idempotency.Granted).Execution.Complete(answer("made"))
+		wait := g.awaits(t.Context(), request("order"), time.Minute, func(r idempotency.Record) bool { return r.State != idempotency.Completed })
+		time.Sleep(10 * time.Second)
+		before := g.store.looks()
+		time.Sleep(20 * time.Second)
+		if n := g.store.looks() - before; n > 15 {
+			t.Errorf("%d looks in 20 seconds", n)
+		}
+		g.acknowledge(t, request("order"), idempotency.Forgotten)
+		if o := <-wait; o.err != nil || o.Record.State != idempotency.Forgotten || o.took > 30*time.Second+50*time.Millisecond {
+			t.Errorf("%v, %v after %v", o.Record.State, o.err, o.took)
+		}
+	})
+}
+
 // What is enough may depend on time alone.
 func TestWaitJudgesAgain(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
