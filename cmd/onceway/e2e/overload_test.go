@@ -64,11 +64,12 @@ func TestBodyBudgetOfRequests(t *testing.T) {
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: "body_budget: 400KiB", Policy: "max_request_body: 200KiB, max_response_body: 100KiB"})
 		gate := newKey()
-		large := strings.Repeat("x", 200<<10) // net/http reads as much of a refused body, so that its client can read the answer
+		large := strings.Repeat("x", 200<<10)
 		holding := g.Go(t, rig.Request{Key: newKey(), Body: large, Script: ledger.Script{Before: gate}})
 		b.Await(t, gate, 1)
 		r := rig.Request{Key: newKey(), Body: large}
-		g.Do(t, r).Is(t, overloaded)
+		head, _, _ := strings.Cut(r.Raw(), "\r\n\r\n")
+		g.Send(t, "POST", head+"\r\n\r\n", false).Is(t, overloaded) // not a byte of the body is needed for that
 		wantUnseen(t, g, b, r.Key)
 		g.Do(t, rig.Request{Key: newKey(), Body: "small"}).Is(t, executed)
 		b.Open(t, gate)
@@ -77,7 +78,7 @@ func TestBodyBudgetOfRequests(t *testing.T) {
 		} else {
 			a.Is(t, executed)
 		}
-		g.Until(t, "the memory is given back", func() bool { return g.Do(t, r).Status == 200 })
+		g.Do(t, r).Is(t, executed) // the memory was given back before the answer
 		wantEffects(t, b, r.Key, 1)
 	})
 }
