@@ -17,10 +17,12 @@ type Cancellation struct {
 //
 // TooOld says that the key's own date is further back than records are kept. Such a key without a record
 // may have been executed and forgotten: nobody may be told that it never was. It is left as it is, and the
-// record comes back Unseen; a late original is refused for the same reason.
+// record comes back Unseen; a late original is refused for the same reason. Where the store may have lost a
+// record that stood against it, nothing is written either, and what comes back is Unknown and of revision 0:
+// there is no such record.
 //
-// The errors are ErrStoreChanged, and those of [Engine.Find] and [Committer.Submit]. After one nobody knows whether the
-// cancellation was written; repeating it is safe.
+// The errors are ErrStoreChanged, and those of [Engine.Find] and [Committer.Submit]. After one nobody knows
+// whether the cancellation was written; repeating it is safe.
 func (e *Engine) Cancel(ctx context.Context, t Cancel, tooOld bool) (Cancellation, error) {
 	id := t.Operation.ID()
 	if rec, ok := e.sentFromHere(id); ok {

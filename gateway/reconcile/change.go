@@ -39,8 +39,10 @@ func (a *api) cancel(c echo.Context, ev *telemetry.Event, op idempotency.Operati
 		return nil
 	case rec.State == idempotency.Unseen && tooOld:
 		return refused{KeyTooOld(keyDate, now, a.Retention)}
-	case rec.State == idempotency.Unseen:
-		return a.unwritten(ev, errors.New("the store neither took nor refused a cancellation"))
+	case rec.Revision == 0:
+		// There is no record, and no tombstone. The store would have written a tombstone, if it could vouch for there having been no record.
+		return refused{problem.NewKeyTooOld("The key is older than the gateway's present store, which was replaced by a copy of it, as in a failover, " +
+			"and has no record of the key: what was executed before may have got lost. Nobody can say that it was not executed.")}
 	case rec.Damaged:
 		return a.damaged(c, ev, rec)
 	}

@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"context"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/onceway/onceway/internal/ledger"
 	"github.com/onceway/onceway/internal/pgtest"
@@ -206,6 +209,29 @@ func TestChangesOfWhatIsInTheSpool(t *testing.T) {
 	g.Until(t, "the answer has left the spool", func() bool { return spoolOf(t, g).Depth == 0 })
 	g.Do(t, acknowledgement(key)).Is(t, acknowledged)
 	g.Do(t, o.requests[0]).Is(t, isForgotten)
+}
+
+// A store that became another one may have lost the record of a key that is older than that: nobody is told
+// that it is cancelled.
+func TestCancelWhatTheStoreMayHaveLost(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	dsn := pgtest.New(t)
+	g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
+	db, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	if tag, err := db.Exec(t.Context(), `UPDATE store_identity SET changed_at = now() - interval '1 minute'`); err != nil || tag.RowsAffected() != 1 {
+		t.Fatal(tag, err)
+	}
+	before := uuidv7(time.Now().Add(-time.Hour))
+	for range 2 {
+		g.Do(t, cancellation(before)).Is(t, keyTooOld)
+	}
+	wantUnseen(t, g, b, before)
+	g.Do(t, cancellation(uuidv7(time.Now()))).Is(t, cancelledNow)
 }
 
 // An original and its cancellation meet, on one gateway or on two: exactly one of them wins, and the
