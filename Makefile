@@ -39,11 +39,11 @@ staticcheck:
 .PHONY: race
 race: ## all tests under the race detector; skipped ones are listed with their reasons
 	@echo "== go test -race"
-	@CGO_ENABLED=1 go test -race -timeout 10m -json ./... | go run ./internal/testfilter
+	@CGO_ENABLED=1 go test -race -timeout 20m -json ./... | go run ./internal/testfilter
 
 .PHONY: quick
 quick: ## all tests without the race detector
-	@go test -timeout 10m -json ./... | go run ./internal/testfilter
+	@go test -timeout 20m -json ./... | go run ./internal/testfilter
 
 .PHONY: fuzz-short
 fuzz-short: ## each fuzz test for FUZZTIME
