@@ -192,6 +192,57 @@ func TestQueryOfOtherCallers(t *testing.T) {
 	})
 }
 
+// Who waits on one gateway hears of what another one has done: of an answer, of a cancellation and of an
+// acknowledgement.
+func TestWaitsOnAnotherGateway(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	g, other := pair(t, rig.Config{Targets: []string{b.URL()}})
+	held := func(key, tag string) <-chan *rig.Answer {
+		return other.Go(t, rig.Request{Method: "GET", Path: recordPath(key) + "?wait=30", Header: rig.Header("If-None-Match", tag)})
+	}
+	wants := func(c <-chan *rig.Answer, want rig.Want) string {
+		t.Helper()
+		a := <-c
+		if a == nil {
+			t.Fatal("no answer")
+		}
+		a.Is(t, want)
+		return a.Header.Get("ETag")
+	}
+	r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
+	answer := g.Go(t, r)
+	b.Await(t, r.Script.After, 1)
+	now := other.Get(t, recordPath(r.Key))
+	now.Is(t, found("executing", "wait"))
+	many := other.Go(t, queryOf([]string{r.Key, newKey()}, `,"wait":30`))
+	var waiting []<-chan *rig.Answer
+	for range 20 {
+		waiting = append(waiting, held(r.Key, now.Header.Get("ETag")))
+	}
+	other.Until(t, "all wait", func() bool { return waitingHere(t, other) == len(waiting)+1 })
+	b.Open(t, r.Script.After)
+	wants(answer, executed)
+	var tag string
+	for _, c := range waiting {
+		tag = wants(c, found("completed", "done"))
+	}
+	if got := summary(t, <-many, "unseen", "resend"); len(got.Records) != 1 || got.Records[0].State != "completed" {
+		t.Errorf("%+v", got)
+	}
+	last := held(r.Key, tag)
+	other.Until(t, "it waits", func() bool { return waitingHere(t, other) == 1 })
+	g.Do(t, acknowledgement(r.Key)).Is(t, acknowledged)
+	wants(last, found("forgotten", "done"))
+
+	failed := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Status: 429, NoEffect: true}}
+	g.Do(t, failed)
+	last = held(failed.Key, other.Get(t, recordPath(failed.Key)).Header.Get("ETag"))
+	other.Until(t, "it waits", func() bool { return waitingHere(t, other) == 1 })
+	g.Do(t, cancellation(failed.Key)).Is(t, cancelled)
+	wants(last, found("cancelled", "stop"))
+}
+
 var waitingMetric = regexp.MustCompile(`(?m)^onceway_in_flight\{[^}]*onceway_route="reconcile"[^}]*\} (\d+)`)
 
 // waitingHere is how many calls of the reconciliation API are under way.
