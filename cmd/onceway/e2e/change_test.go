@@ -211,6 +211,27 @@ func TestChangesOfWhatIsInTheSpool(t *testing.T) {
 	g.Do(t, o.requests[0]).Is(t, isForgotten)
 }
 
+// What was told of a change holds after a kill: also for an original that comes only then.
+func TestChangesSurviveAKill(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	rig.EachStore(t, func(t *testing.T, dsn string) {
+		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
+		late, made := rig.Request{Key: newKey(), Body: "a"}, rig.Request{Key: newKey(), Body: "a"}
+		g.Do(t, made).Is(t, executed)
+		g.Do(t, cancellation(late.Key)).Is(t, cancelledNow)
+		g.Do(t, acknowledgement(made.Key)).Is(t, acknowledged)
+		g.Kill(t)
+		g.Start(t)
+		g.Do(t, late).Is(t, isCancelled)
+		g.Do(t, made).Is(t, isForgotten)
+		g.Do(t, cancellation(late.Key)).Is(t, cancelled)
+		g.Do(t, acknowledgement(made.Key)).Is(t, acknowledged)
+		wantEffects(t, b, late.Key, 0)
+		wantEffects(t, b, made.Key, 1)
+	})
+}
+
 // A store that became another one may have lost the record of a key that is older than that: nobody is told
 // that it is cancelled.
 func TestCancelWhatTheStoreMayHaveLost(t *testing.T) {
