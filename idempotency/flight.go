@@ -17,17 +17,6 @@ type flight struct {
 	outcome Outcome
 }
 
-// over reports whether the outcome is set. A flight that is over stays in the table while its outcome
-// is still on its way to a store that did not take it in time.
-func (f *flight) over() bool {
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // Outcome is what an attempt came to, as everybody who waited for it is told.
 type Outcome struct {
 	Record Record

@@ -67,7 +67,8 @@ func ask(ctx context.Context, transport http.RoundTripper, r *Route, q Question,
 		return Answer{}, errors.Join(errNoWholeAnswer, err)
 	}
 	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: body, Whole: int64(len(body)) <= r.MaxAnswer}
-	if resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 {
+	http2 := resp.TLS != nil && resp.TLS.NegotiatedProtocol == "h2" // what a status line says is only a claim
+	if !http2 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 {
 		a.Whole = false // it ends with its connection, which proves no end
 	}
 	return a, nil

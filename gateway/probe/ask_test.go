@@ -41,6 +41,7 @@ func TestAsk(t *testing.T) {
 		},
 		"empty":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
 		"open end":    raw("HTTP/1.1 200 OK\r\n\r\nperhaps whole"),
+		"open end 2":  raw("HTTP/2.0 200 OK\r\n\r\nperhaps whole"),
 		"cut":         raw("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal"),
 		"cut chunk":   raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n"),
 		"no answer":   raw(""),
@@ -54,7 +55,7 @@ func TestAsk(t *testing.T) {
 	transport := newTransport()
 	defer transport.CloseIdleConnections()
 	for kind, want := range map[string]string{
-		"redirect": "302 true", "exact": "200 true", "long": "200 false", "chunked": "200 true", "empty": "204 true", "open end": "200 false",
+		"redirect": "302 true", "exact": "200 true", "long": "200 false", "chunked": "200 true", "empty": "204 true", "open end": "200 false", "open end 2": "200 false",
 		"cut": "none", "cut chunk": "none", "no answer": "none", "long header": "none",
 	} {
 		r := &Route{Policy: &config.Probe{URL: server.URL + "/" + strings.ReplaceAll(kind, " ", "-") + "/{operation}"}, MaxAnswer: 100}

@@ -51,6 +51,8 @@ func TestFraming(t *testing.T) {
 		{"half a field", "", ok + "Content-Le", true, "", CauseMalformed},
 		{"close-delimited", "", ok + "\r\nhello", true, "", CauseUnprovenEnd},
 		{"close-delimited HTTP/1.0", "", "HTTP/1.0 200 OK\r\n\r\nhello", true, "", CauseUnprovenEnd},
+		{"close-delimited that calls itself HTTP/2", "", "HTTP/2.0 200 OK\r\n\r\n{\"charged\": 1", true, "", CauseMalformed},
+		{"another major version", "", "HTTP/3.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", false, "", CauseMalformed},
 		{"chunked HTTP/1.0", "", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", true, "", CauseUnprovenEnd},
 		{"205 without length", "", "HTTP/1.1 205 Reset Content\r\n\r\n", true, "", CauseUnprovenEnd},
 		{"less than the length", "", ok + "Content-Length: 6\r\n\r\nhello", true, "", CauseTruncated},

@@ -34,6 +34,7 @@ const maxHead = 1 << 20
 
 var (
 	errHeadTooLong = errors.New("the head of the response is longer than 1 MiB")
+	errVersion     = errors.New("the response on an HTTP/1.1 connection says that it is of another major version")
 	longAgo        = time.Unix(1, 0)
 )
 
@@ -137,6 +138,9 @@ func (l *link) readHead(method string) (*http.Response, error) {
 		resp, err := http.ReadResponse(l.in, &l.asked)
 		if err != nil {
 			return nil, err
+		}
+		if resp.ProtoMajor != 1 {
+			return nil, errVersion // the parser takes any; the rules by which its content ends are of this one
 		}
 		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
 			l.headLeft = -1
