@@ -21,6 +21,7 @@ type keeper struct {
 	some atomic.Int64 // answers; so that nobody takes the lock in the usual case of none
 	mu   sync.Mutex
 	of   map[OperationID]AttemptID // answers
+	shut bool                      // nothing is offered any more
 }
 
 // drainWidth is how many entries of a former process are with the store at once, so that its recovery is
@@ -69,6 +70,9 @@ func (e *Engine) CloseSpool(ctx context.Context) error {
 	if e.keeper == nil {
 		return nil
 	}
+	e.keeper.mu.Lock()
+	e.keeper.shut = true
+	e.keeper.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -216,13 +220,28 @@ func (k *keeper) restore(s Spooled, lost Import, refused int) {
 	}
 }
 
-// again offers an entry once more after a while, unless the committer stops: then the next process does.
+// again offers an entry once more after a while, unless the process ends meanwhile: then the next one does.
 func (k *keeper) again(e SpooledEntry, refused int, err error) {
 	if errors.Is(err, ErrStopped) {
 		return
 	}
 	pause := min(firstRefusedPause<<min(refused, 6), lastRefusedPause)
-	time.AfterFunc(pause/2+k.committer.o.Pacer.Spread(e.Operation, pause/2), func() { k.offer(e, refused+1, func() {}) })
+	time.AfterFunc(pause/2+k.committer.o.Pacer.Spread(e.Operation, pause/2), func() {
+		if k.enter() {
+			defer k.work.Done()
+			k.offer(e, refused+1, func() {})
+		}
+	})
+}
+
+// enter reports whether the spool may be used, and if so keeps CloseSpool waiting until work is done.
+func (k *keeper) enter() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.shut {
+		k.work.Add(1)
+	}
+	return !k.shut
 }
 
 // conclude forgets an entry about which the store has had its say. What the store has is told from now on.

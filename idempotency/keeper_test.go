@@ -19,7 +19,8 @@ type disk struct {
 	hang    chan struct{} // if not nil, a Put waits for its end
 	damaged bool          // what is read is
 	stuck   bool          // nothing can be removed
-	put     func()        // called within Put, before it returns
+	gets    int
+	put     func() // called within Put, before it returns
 	news    []idempotency.SpoolNews
 }
 
@@ -47,6 +48,7 @@ func (d *disk) Put(s idempotency.Spooled) error {
 func (d *disk) Get(a idempotency.AttemptID) (idempotency.Spooled, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.gets++
 	s, ok := d.entries[a]
 	switch {
 	case !ok:
@@ -635,6 +637,28 @@ func TestManyAnswersWhileTheStoreIsGone(t *testing.T) {
 		}
 		if d.mu.Lock(); len(d.entries) != 0 {
 			t.Errorf("%d entries", len(d.entries))
+		}
+		d.mu.Unlock()
+	})
+}
+
+// What waits for its next offer when a process ends is left to the next one, for good.
+func TestNothingIsOfferedAfterTheSpoolIsClosed(t *testing.T) {
+	spooling(t, func(t *testing.T, g *gateway, d *disk) {
+		x := g.begin(t, request("order"), idempotency.Granted).Execution
+		g.store.breakBy(failBefore)
+		g.told(t, x.Complete(answer("made")), "made")
+		if err := g.engine.CloseSpool(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.mu.Lock()
+		read := d.gets
+		d.mu.Unlock()
+		g.store.heal()
+		time.Sleep(10 * time.Minute)
+		d.mu.Lock()
+		if d.gets != read {
+			t.Errorf("read %d times after it was closed", d.gets-read)
 		}
 		d.mu.Unlock()
 	})

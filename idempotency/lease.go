@@ -16,6 +16,7 @@ type Clock interface{ Now() time.Duration }
 type Lease struct {
 	store    LeaseStore
 	instance Instance
+	spool    func() Spool // nil without one
 	length   time.Duration
 	clock    Clock
 
@@ -36,6 +37,10 @@ const sweepEvery = time.Second
 func NewLease(store LeaseStore, instance Instance, length time.Duration, clock Clock) *Lease {
 	return &Lease{store: store, instance: instance, length: length, clock: clock}
 }
+
+// UseSpool makes each acquisition tell the store what status says of the process's spool at that moment.
+// It is called before Start. Status must not block.
+func (l *Lease) UseSpool(status func() Spool) { l.spool = status }
 
 // Start acquires the lease and keeps it until Stop. The error is the store's; then nothing runs. Every
 // second it sweeps, while the lease is vouched for, and in any case calls round, which may be nil and
@@ -147,7 +152,12 @@ func (l *Lease) renew(ctx context.Context) error {
 
 func (l *Lease) acquire(ctx context.Context) error {
 	begun := l.clock.Now()
-	owner, err := l.store.Acquire(ctx, l.instance, l.length)
+	instance := l.instance
+	if l.spool != nil {
+		spool := l.spool()
+		instance.Spool = &spool
+	}
+	owner, err := l.store.Acquire(ctx, instance, l.length)
 	if err == nil {
 		l.set(owner, begun)
 	}

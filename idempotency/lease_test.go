@@ -3,6 +3,7 @@ package idempotency_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -207,5 +208,38 @@ func TestOrphansAreSweptWithinASecondOfTheLease(t *testing.T) {
 			t.Errorf("%d are written as in doubt, error %v", n, err)
 		}
 		living.owner(t, true)
+	})
+}
+
+// A process that comes back, or only its partition heals, lives again with what is in its spool: others must
+// not see it alive and empty until it notes something.
+func TestALeaseComesWithWhatIsInTheSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		instance := idempotency.Instance{ID: [16]byte{1}}
+		l := idempotency.NewLease(m, instance, leaseLength, &clock{start: time.Now()})
+		var depth atomic.Int64
+		l.UseSpool(func() idempotency.Spool { return idempotency.Spool{Depth: depth.Load(), Oldest: time.Now()} })
+		if err := l.Start(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		for epoch := range int64(2) {
+			if leases, _ := m.InstanceLeases(t.Context(), instance.ID); idempotency.MayHoldAnswers(leases) {
+				t.Errorf("holds answers from the start: %+v", leases)
+			}
+			depth.Store(epoch) // told to a client; the note of it does not reach the store
+			owner, _ := l.Owner()
+			if err := m.GiveBack(t.Context(), owner); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(leaseLength)
+		}
+		leases, _ := m.InstanceLeases(t.Context(), instance.ID)
+		if len(leases) != 3 || !leases[0].Alive || leases[0].Spool.Depth != 1 || !idempotency.MayHoldAnswers(leases) {
+			t.Errorf("after its return: %+v", leases)
+		}
+		if err := l.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
 	})
 }

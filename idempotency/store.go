@@ -46,12 +46,14 @@ type Instance struct {
 	Host    string
 	Version string
 	Longest time.Duration // the longest budget of an attempt: bounds where a sweep looks
-	Spool   bool          // it may keep answers that the store does not take; see [SpoolStore]
+	Spool   *Spool        // what is in its spool as it acquires; nil: it has none. See [SpoolStore]
 }
 
 // LeaseStore keeps one lease per gateway process, on the store's clock.
 type LeaseStore interface {
-	// Acquire gives the instance a new epoch, greater than any it had, leased from now.
+	// Acquire gives the instance a new epoch, greater than any it had, leased from now. What the instance has
+	// in its spool is seen no later than that it lives: a process that ended with a spool may hold answers, and
+	// its return alone must not take that back.
 	Acquire(ctx context.Context, i Instance, lease time.Duration) (Owner, error)
 	// Renew extends the lease of o from now. The error is ErrLeaseLost if it has lapsed or is about
 	// to: a lapsed lease is never revived, so that what was seen as orphaned stays orphaned.

@@ -9,13 +9,13 @@ import (
 func (s *server) rounds() func(context.Context) {
 	var reconciled time.Time
 	return func(ctx context.Context) {
+		if s.spool != nil {
+			s.noteSpool(ctx) // first: others decide by it, and what follows may take all of the round's time
+		}
 		if err := s.engine.Recover(ctx); err != nil && ctx.Err() == nil {
 			s.log.Warn("bring back what the store may have lost", "error", err.Error())
 		}
 		s.engine.ReleaseAbandoned(ctx)
-		if s.spool != nil {
-			s.noteSpool(ctx)
-		}
 		// It reads about every row of the last attempts' length, so it is done seldom; and not those of the
 		// last lease, which are rarely anything but running.
 		if time.Since(reconciled) < 3*s.config.Lease {

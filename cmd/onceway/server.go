@@ -28,8 +28,8 @@ type server struct {
 	config    *config.Config
 	log       *slog.Logger
 	store     *openedStore
-	spool     *spool.Spool       // nil without one
-	noted     *idempotency.Spool // what the store was told of it last; the rounds' own, then stop's
+	spool     *spool.Spool // nil without one
+	noted     *spoolNote   // what the store was told of it last; the rounds' own, then stop's
 	lease     *idempotency.Lease
 	committer *idempotency.Committer
 	engine    *idempotency.Engine
@@ -262,7 +262,7 @@ func (s *server) instance() idempotency.Instance {
 	i := idempotency.Instance{Version: version()}
 	rand.Read(i.ID[:])
 	if s.spool != nil {
-		i.ID, i.Spool = s.spool.Instance(), true
+		i.ID = s.spool.Instance()
 	}
 	i.Host, _ = os.Hostname()
 	for _, u := range s.config.Upstreams {

@@ -39,6 +39,7 @@ func (s *server) attachSpool(ctx context.Context, observer *telemetry.Observer) 
 		return err
 	}
 	s.engine.UseSpool(s.spool, news)
+	s.lease.UseSpool(s.inSpool)
 	return nil
 }
 
@@ -54,16 +55,28 @@ func (s *server) handOver(ctx context.Context) {
 	}
 }
 
-// noteSpool tells operators, through the store, what is in the spool, if that has changed since the last
-// time that the store took it.
-func (s *server) noteSpool(ctx context.Context) {
+// inSpool is what others are told of the spool.
+func (s *server) inSpool() idempotency.Spool {
 	status := s.spool.Status()
-	note := idempotency.Spool{Depth: int64(status.Depth), Oldest: status.Oldest}
+	return idempotency.Spool{Depth: int64(status.Depth), Oldest: status.Oldest}
+}
+
+// spoolNote is what the store was told under a lease. One that is acquired meanwhile may say what was true before.
+type spoolNote struct {
+	idempotency.Spool
+	under idempotency.Owner
+}
+
+// noteSpool tells others, through the store, what is in the spool, if that or the lease has changed since
+// the last time that the store took it.
+func (s *server) noteSpool(ctx context.Context) {
+	owner, _ := s.lease.Owner()
+	note := spoolNote{s.inSpool(), owner}
 	if s.noted != nil && *s.noted == note {
 		return
 	}
 	s.noted = nil
-	if err := s.store.NoteSpool(ctx, s.spool.Instance(), &note); err == nil {
+	if err := s.store.NoteSpool(ctx, s.spool.Instance(), &note.Spool); err == nil {
 		s.noted = &note
 	}
 }

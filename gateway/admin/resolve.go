@@ -103,7 +103,7 @@ func against(rec idempotency.Record, n int) *problem.Problem {
 func holding(leases []idempotency.InstanceRecord, now time.Time) string {
 	last := leases[0]
 	for _, l := range leases {
-		if l.Alive || l.Spool != nil && l.Spool.Depth > 0 {
+		if l.Spool != nil && l.Spool.Depth > 0 {
 			last = l
 			break
 		}

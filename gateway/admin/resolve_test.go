@@ -151,7 +151,7 @@ func TestOperatorsAtOnce(t *testing.T) {
 
 func TestAnOwnerThatMayHoldTheAnswer(t *testing.T) {
 	o := newOffice(t)
-	o.acquire(idempotency.Instance{ID: [16]byte{3}, Host: "three", Spool: true})
+	o.acquire(idempotency.Instance{ID: [16]byte{3}, Host: "three", Spool: &idempotency.Spool{}})
 	owner := o.owner
 	note := func(s *idempotency.Spool) {
 		t.Helper()
@@ -184,7 +184,7 @@ func TestAnOwnerThatMayHoldTheAnswer(t *testing.T) {
 	r := o.unknown()
 	note(&idempotency.Spool{Depth: 7, Oldest: time.Now().Add(-time.Minute)})
 	refuses("spooled answers", r, "7 answers", "1m0s")
-	o.acquire(idempotency.Instance{ID: [16]byte{3}, Host: "three", Spool: true})
+	o.acquire(idempotency.Instance{ID: [16]byte{3}, Host: "three", Spool: &idempotency.Spool{}})
 	refuses("spooled answers, under another lease", r, "7 answers")
 	ok("acknowledged", r, acknowledged)
 

@@ -197,13 +197,13 @@ func (p *Prober) take(ctx context.Context) (taken int, err error) {
 }
 
 // question asks once, and records what the answer proves. While the attempt's owner may have its answer
-// in a spool nothing is asked: somebody may have seen that answer, and it has to stay the only one.
+// in a spool nothing is asked, and nothing recorded that was asked before: somebody may have seen that
+// answer, and it has to stay the only one.
 func (p *Prober) question(ctx context.Context, r *asked, rec idempotency.Record) {
 	began := time.Now()
 	q := Question{Operation: rec.ID, Attempt: rec.Attempt.N, Age: rec.Observed.Sub(rec.Settled)}
 	call := r.seen.Start(rec.Trace)
-	leases, err := p.o.Store.InstanceLeases(ctx, rec.Attempt.Owner.Instance)
-	if err != nil || idempotency.MayHoldAnswers(leases) {
+	if p.mayBeSpooled(ctx, rec) {
 		call.End("withheld", 0)
 		p.putOff(ctx, r, rec, q.Age+time.Since(began))
 		return
@@ -216,9 +216,19 @@ func (p *Prober) question(ctx context.Context, r *asked, rec idempotency.Record)
 	}
 	proof := Prove(a, q, r.Policy)
 	call.End(proof.Finding.String(), a.Status)
-	if !p.record(r, rec, proof) {
+	// The owner may have come back, or have gone, since it was looked at: the answer took its time.
+	if p.mayBeSpooled(context.WithoutCancel(ctx), rec) || !p.record(r, rec, proof) {
 		p.putOff(ctx, r, rec, q.Age+time.Since(began))
 	}
+}
+
+// mayBeSpooled reports whether the attempt's owner may have its answer in a spool, also if the store does
+// not say.
+func (p *Prober) mayBeSpooled(ctx context.Context, rec idempotency.Record) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	leases, err := p.o.Store.InstanceLeases(ctx, rec.Attempt.Owner.Instance)
+	return err != nil || idempotency.MayHoldAnswers(leases)
 }
 
 // record makes the proof durable, and reports whether the record is not in doubt any more.

@@ -502,7 +502,7 @@ func TestPending(t *testing.T) {
 // As long as the owner may have an answer in its spool, nothing else is made the operation's answer.
 func TestSpooledAnswersComeFirst(t *testing.T) {
 	in(t, func(w *world) {
-		i := idempotency.Instance{ID: [16]byte{2}, Spool: true}
+		i := idempotency.Instance{ID: [16]byte{2}, Spool: &idempotency.Spool{}}
 		var err error
 		if w.owner, err = w.store.Acquire(t.Context(), i, lease); err != nil {
 			t.Fatal(err)
@@ -523,5 +523,73 @@ func TestSpooledAnswersComeFirst(t *testing.T) {
 		}
 		after(time.Minute)
 		w.is(a, idempotency.NotExecuted)
+	})
+}
+
+type sinceBegun struct{ begun time.Time }
+
+func (c sinceBegun) Now() time.Duration { return time.Since(c.begun) }
+
+// A gateway tells an answer out of its spool while it is cut off from the store, and comes back before it
+// has noted that. It is alive then, and still the only one who knows the answer.
+func TestAnOwnerReturnsWithAnAnswerThatWasTold(t *testing.T) {
+	in(t, func(w *world) {
+		i := idempotency.Instance{ID: [16]byte{2}}
+		var depth atomic.Int64
+		l := idempotency.NewLease(w.store, i, lease, sinceBegun{w.begun})
+		l.UseSpool(func() idempotency.Spool { return idempotency.Spool{Depth: depth.Load(), Oldest: w.begun} })
+		if err := l.Start(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		w.Cleanup(func() { _ = l.Stop(context.Background()) })
+		w.owner, _ = l.Owner()
+		a := w.claim("a")
+		depth.Store(1)
+		if err := w.store.GiveBack(t.Context(), w.owner); err != nil { // its lease lapses
+			t.Fatal(err)
+		}
+		b := &backend{answer: reply(200)}
+		w.probes(b, config.Probe{})
+		after(time.Minute)
+		if now, ok := l.Owner(); !ok || now == w.owner {
+			t.Fatal("it has not come back")
+		}
+		w.is(a, idempotency.Unknown)
+		if n := len(b.times(a.Operation)); n != 0 {
+			t.Errorf("asked %d times", n)
+		}
+		w.apply(idempotency.Complete{Attempt: a, Response: idempotency.NewResponse(201, nil, nil), Retention: keep})
+		w.is(a, idempotency.Completed)
+	})
+}
+
+// What the owner has in its spool counts when the answer is recorded, not only when the question was asked.
+func TestTheOwnerReturnsWhileItsBackendIsAsked(t *testing.T) {
+	in(t, func(w *world) {
+		i := idempotency.Instance{ID: [16]byte{2}, Spool: &idempotency.Spool{}}
+		var err error
+		if w.owner, err = w.store.Acquire(t.Context(), i, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		a := w.doubt("a")
+		b := &backend{answer: func(r *http.Request) (*http.Response, error) {
+			i.Spool = &idempotency.Spool{Depth: 1, Oldest: w.begun}
+			if _, err := w.store.Acquire(r.Context(), i, time.Hour); err != nil {
+				t.Error(err)
+			}
+			return reply(200)(r)
+		}}
+		w.probes(b, config.Probe{})
+		after(time.Minute)
+		w.is(a, idempotency.Unknown)
+		if n := len(b.times(a.Operation)); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+		b.answers(reply(200))
+		if err := w.store.NoteSpool(t.Context(), i.ID, &idempotency.Spool{}); err != nil {
+			t.Fatal(err)
+		}
+		after(time.Minute)
+		w.is(a, idempotency.Forgotten)
 	})
 }

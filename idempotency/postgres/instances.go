@@ -18,17 +18,21 @@ var (
 
 // NoteSpool implements [idempotency.SpoolStore].
 func (s *Store) NoteSpool(ctx context.Context, instance [16]byte, spool *idempotency.Spool) error {
-	var depth pgtype.Int8
-	var oldest pgtype.Timestamptz
-	if spool != nil {
-		depth = int8(spool.Depth)
-		if spool.Depth > 0 {
-			oldest = pgtype.Timestamptz{Time: spool.Oldest, Valid: !spool.Oldest.IsZero()}
-		}
-	}
+	depth, oldest := spoolColumns(spool)
 	var b pgx.Batch
 	b.Queue(noteSpool, uuid(instance), depth, oldest)
 	return s.send(ctx, s.outcomes, &b)
+}
+
+// spoolColumns returns what an instance's row says of its spool.
+func spoolColumns(spool *idempotency.Spool) (depth pgtype.Int8, oldest pgtype.Timestamptz) {
+	if spool == nil {
+		return depth, oldest
+	}
+	if spool.Depth > 0 {
+		oldest = pgtype.Timestamptz{Time: spool.Oldest, Valid: !spool.Oldest.IsZero()}
+	}
+	return int8(spool.Depth), oldest
 }
 
 // Instances implements [idempotency.InstanceStore].

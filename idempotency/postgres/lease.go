@@ -27,10 +27,11 @@ func (s *Store) Acquire(ctx context.Context, i idempotency.Instance, lease time.
 	s.mu.Lock()
 	least := s.epochs[i.ID] + 1
 	s.mu.Unlock()
+	depth, oldest := spoolColumns(i.Spool)
 	var b pgx.Batch
 	b.Queue(leaseSettings)
 	b.Queue(endFormerLeases, uuid(i.ID))
-	b.Queue(acquireLease, uuid(i.ID), least, micros(lease), micros(i.Longest), i.Host, i.Version, i.Spool).
+	b.Queue(acquireLease, uuid(i.ID), least, micros(lease), micros(i.Longest), i.Host, i.Version, depth, oldest).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&o.Epoch) })
 	if err := s.send(ctx, s.leases, &b); err != nil {
 		return idempotency.Owner{}, err

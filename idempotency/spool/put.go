@@ -31,20 +31,20 @@ func (s *Spool) Put(e idempotency.Spooled) error {
 		return err
 	}
 	s.syncs <- struct{}{}
-	err = s.write(e.Record.Attempt.ID, b)
+	there, err := s.write(e.Record.Attempt.ID, b)
 	<-s.syncs
+	if err != nil {
+		err = fmt.Errorf("spool %s: %w", s.dir, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	former, again := s.entries[e.Record.Attempt.ID]
-	switch {
-	case err != nil:
+	if !there {
 		s.used -= int64(len(b))
-		return fmt.Errorf("spool %s: %w", s.dir, err)
-	case again:
-		s.used -= former.size
+		return err
 	}
+	s.used -= s.entries[e.Record.Attempt.ID].size // of the one that is replaced
 	s.entries[e.Record.Attempt.ID] = held{e.Entry(), int64(len(b))}
-	return nil
+	return err
 }
 
 // reserve takes n bytes of the limit.
@@ -62,23 +62,28 @@ func (s *Spool) reserve(n int64) error {
 	return nil
 }
 
-// write makes b durable under the name of attempt a. After an error there is nothing under that name, as
-// far as the disk still does what it is told.
-func (s *Spool) write(a idempotency.AttemptID, b []byte) error {
+// write makes b durable under the name of attempt a, and reports whether b is there. After an error there
+// is nothing new under that name, as far as the disk still does what it is told; only where b has replaced
+// what somebody may have been told of, it stays: one of the two survives a power failure.
+func (s *Spool) write(a idempotency.AttemptID, b []byte) (there bool, err error) {
+	confirmed := s.has(a)
 	final := filepath.Join(s.dir, fileName(a))
 	writing := filepath.Join(s.dir, a.String()+writingSuffix)
 	if err := s.writeSynced(writing, b); err != nil {
-		return errors.Join(err, remove(writing))
+		return false, errors.Join(err, remove(writing))
 	}
 	if err := os.Rename(writing, final); err != nil {
-		return errors.Join(err, remove(writing))
+		return false, errors.Join(err, remove(writing))
 	}
 	s.reach(Renamed)
 	if err := s.options.syncNames(s.dir); err != nil {
-		return errors.Join(err, remove(final))
+		if confirmed {
+			return true, err
+		}
+		return false, errors.Join(err, remove(final))
 	}
 	s.reach(Durable)
-	return nil
+	return true, nil
 }
 
 func (s *Spool) writeSynced(path string, b []byte) error {

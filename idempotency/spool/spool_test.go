@@ -376,3 +376,31 @@ func TestWhatCannotBeASpoolIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A second Put that fails does not take away what the first one has confirmed: somebody has been told of it.
+func TestAFailedSecondPutLeavesWhatWasConfirmed(t *testing.T) {
+	for failing := range 2 {
+		dir := t.TempDir()
+		syncs := -10 // Open has its own
+		s := open(t, dir, spool.WithSync(spool.Options{}, func(f *os.File) error {
+			if syncs++; syncs == failing {
+				return errors.New("input/output error")
+			}
+			return f.Sync()
+		}))
+		syncs = -10
+		e := entry("a", answered("made"))
+		put(t, s, e)
+		before := s.Status()
+		syncs = -1
+		if err := s.Put(e); err == nil {
+			t.Fatalf("sync %d failed, and Put says nothing", failing)
+		}
+		wants(t, s, e)
+		if st := s.Status(); st != before {
+			t.Errorf("sync %d failed: %+v, want %+v", failing, st, before)
+		}
+		s.Close()
+		wants(t, open(t, dir, spool.Options{}), e)
+	}
+}

@@ -16,23 +16,29 @@ func (c *conn) noteInstance(o idempotency.Owner, i idempotency.Instance, now tim
 	if _, err := c.exec("forget_instances", o.Instance[:], instant(now.Add(-spoolMemory))); err != nil {
 		return err
 	}
-	_, err := c.exec("insert_instance", o.Instance[:], o.Epoch, i.Host, i.Version, instant(now), flag(i.Spool))
+	depth, oldest := spoolColumns(i.Spool)
+	_, err := c.exec("insert_instance", o.Instance[:], o.Epoch, i.Host, i.Version, instant(now), depth, oldest)
 	return err
 }
 
 // NoteSpool implements [idempotency.SpoolStore].
 func (s *Store) NoteSpool(ctx context.Context, instance [16]byte, spool *idempotency.Spool) error {
-	values := []driver.Value{instance[:], nil, nil}
-	if spool != nil {
-		values[1] = spool.Depth
-		if spool.Depth > 0 {
-			values[2] = instant(spool.Oldest)
-		}
-	}
+	depth, oldest := spoolColumns(spool)
 	return s.transact(ctx, func(c *conn, _ time.Time) error {
-		_, err := c.exec("note_spool", values...)
+		_, err := c.exec("note_spool", instance[:], depth, oldest)
 		return err
 	})
+}
+
+// spoolColumns returns what an instance's row says of its spool.
+func spoolColumns(spool *idempotency.Spool) (depth, oldest driver.Value) {
+	if spool == nil {
+		return nil, nil
+	}
+	if spool.Depth > 0 {
+		oldest = instant(spool.Oldest)
+	}
+	return spool.Depth, oldest
 }
 
 // Instances implements [idempotency.InstanceStore].

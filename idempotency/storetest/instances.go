@@ -58,7 +58,7 @@ func testInstances(w *world) {
 	})
 
 	w.in("what is spooled", func(w *world) {
-		w.instance = idempotency.Instance{ID: [16]byte{2}, Host: "two", Version: "test", Longest: time.Minute, Spool: true}
+		w.instance = idempotency.Instance{ID: [16]byte{2}, Host: "two", Version: "test", Longest: time.Minute, Spool: &idempotency.Spool{}}
 		w.acquire()
 		if s := w.lease(w.owner).Spool; s == nil || s.Depth != 0 || !s.Oldest.IsZero() {
 			w.Errorf("an empty spool is told as %+v", s)
@@ -71,6 +71,7 @@ func testInstances(w *world) {
 		w.span("oldest", w.now(), s.Oldest, step)
 
 		first := w.owner
+		w.instance.Spool = &idempotency.Spool{Depth: 3, Oldest: s.Oldest}
 		w.acquire() // the process lost its lease, and has its spool still
 		w.holds(true)
 		equal(w, "depth under the new lease", w.lease(w.owner).Spool.Depth, 3)
@@ -85,6 +86,20 @@ func testInstances(w *world) {
 			w.Fatal(err)
 		}
 		w.holds(true) // what it put there after its last note, nobody knows
+
+		// It comes back with what it put there. Before it can note anything, it lives.
+		w.instance.Spool = &idempotency.Spool{Depth: 2, Oldest: w.now().Add(-step)}
+		w.acquire()
+		w.holds(true)
+		now := w.lease(w.owner).Spool
+		equal(w, "depth with the lease", now.Depth, 2)
+		w.span("oldest with the lease", w.now(), now.Oldest, step)
+		w.notes(&idempotency.Spool{})
+		w.holds(false)
+		w.instance.Spool = &idempotency.Spool{}
+		if err := w.Store.GiveBack(background, w.owner); err != nil {
+			w.Fatal(err)
+		}
 	})
 
 	w.in("order", func(w *world) {

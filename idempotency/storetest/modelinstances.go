@@ -8,15 +8,7 @@ import (
 )
 
 func (m *Model) noteInstance(o idempotency.Owner, i idempotency.Instance) {
-	r := idempotency.InstanceRecord{Owner: o, Host: i.Host, Version: i.Version, Started: m.clock()}
-	if i.Spool {
-		r.Spool = &idempotency.Spool{}
-		for _, former := range m.known {
-			if former.Owner.Instance == i.ID && former.Spool != nil {
-				r.Spool = former.Spool
-			}
-		}
-	}
+	r := idempotency.InstanceRecord{Owner: o, Host: i.Host, Version: i.Version, Started: m.clock(), Spool: i.Spool}
 	m.known = slices.Insert(m.known, 0, r)
 }
 

@@ -1,6 +1,3 @@
--- A process that comes back with a new lease has the spool that it had.
+-- What is in the process's spool now stands in the row that says that it lives.
 INSERT INTO instances (instance, epoch, host, version, acquired, spool_depth, spool_oldest)
-SELECT ?1, ?2, ?3, ?4, ?5,
-       CASE WHEN ?6 THEN coalesce(max(spool_depth), 0) END, CASE WHEN ?6 THEN min(spool_oldest) END
-  FROM instances
- WHERE instance = ?1
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
