@@ -19,6 +19,7 @@ type disk struct {
 	hang    chan struct{} // if not nil, a Put waits for its end
 	damaged bool          // what is read is
 	stuck   bool          // nothing can be removed
+	ill     error         // what a Get says
 	gets    int
 	put     func() // called within Put, before it returns
 	news    []idempotency.SpoolNews
@@ -49,6 +50,9 @@ func (d *disk) Get(a idempotency.AttemptID) (idempotency.Spooled, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.gets++
+	if d.ill != nil {
+		return idempotency.Spooled{}, d.ill
+	}
 	s, ok := d.entries[a]
 	switch {
 	case !ok:
@@ -58,6 +62,12 @@ func (d *disk) Get(a idempotency.AttemptID) (idempotency.Spooled, error) {
 		return idempotency.Spooled{}, idempotency.ErrDamaged
 	}
 	return s, nil
+}
+
+func (d *disk) reads() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.gets
 }
 
 func (d *disk) Remove(a idempotency.AttemptID) error {
@@ -648,18 +658,22 @@ func TestNothingIsOfferedAfterTheSpoolIsClosed(t *testing.T) {
 		x := g.begin(t, request("order"), idempotency.Granted).Execution
 		g.store.breakBy(failBefore)
 		g.told(t, x.Complete(answer("made")), "made")
-		if err := g.engine.CloseSpool(t.Context()); err != nil {
+		next := g.another(t, d)
+		d.set(func(d *disk) { d.ill = errBroken })
+		<-next.engine.DrainSpool()
+		first := d.reads()
+		time.Sleep(time.Minute)
+		if d.reads() == first {
+			t.Error("not offered again")
+		}
+		if err := next.engine.CloseSpool(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		d.mu.Lock()
-		read := d.gets
-		d.mu.Unlock()
-		g.store.heal()
+		closed := d.reads()
 		time.Sleep(10 * time.Minute)
-		d.mu.Lock()
-		if d.gets != read {
-			t.Errorf("read %d times after it was closed", d.gets-read)
+		if n := d.reads() - closed; n != 0 {
+			t.Errorf("read %d times after it was closed", n)
 		}
-		d.mu.Unlock()
+		d.set(func(d *disk) { d.ill = nil })
 	})
 }
