@@ -1,22 +1,27 @@
 package gateway
 
 import (
-	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // budget bounds the memory of all buffered bodies together. It never blocks: a request that does not fit
 // is refused before a claim, so that a refusal costs nothing; an answer that does not fit goes into a file,
-// from which one at a time is recorded (see exchange.load). So memory is bounded by the budget and one
-// answer more, and no whole answer is lost for want of it.
+// from which it is recorded when its turn comes (see load). So no whole answer is lost for want of memory,
+// and as long as the store takes answers in time, memory is bounded by the budget and an eighth more, or one
+// answer if that is larger.
 //
 // What a store did not take in time is counted no longer, although its outcome is still tried from memory;
 // a gateway without its store starts no new attempts.
 type budget struct {
-	limit   int64
-	used    atomic.Int64
-	loading sync.Mutex // held while an answer from a file is being recorded
+	limit    int64
+	used     atomic.Int64
+	loading  turns         // of answers from files that are being recorded
+	patience time.Duration // how long one waits for its turn
 }
+
+// loadingShare is the part of the budget, as a divisor, that answers from files may take beyond it.
+const loadingShare = 8
 
 // answersOnly is the part of the budget, as a divisor, that requests leave to answers: under a load of
 // requests alone every small answer would have to take the way over a file.

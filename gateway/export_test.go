@@ -10,3 +10,10 @@ func (g *Gateway) InUse() string {
 	}
 	return fmt.Sprintf("%d slots, %d bytes", slots, g.bodies.used.Load())
 }
+
+// WaitingForTurns tells how many whole answers wait in files.
+func (g *Gateway) WaitingForTurns() int {
+	g.bodies.loading.mu.Lock()
+	defer g.bodies.loading.mu.Unlock()
+	return len(g.bodies.loading.queue)
+}

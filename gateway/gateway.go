@@ -91,7 +91,8 @@ func New(o Options) (*Gateway, error) {
 		basePath: c.Reconcile.BasePath, observer: o.Observer, log: o.Log, now: o.Now,
 		retention: c.Retention, maxWait: c.MaxWait, trusted: caller.NewTrusted(c.TrustedProxies),
 	}
-	g.bodies.limit = c.BodyBudget
+	g.bodies.limit, g.bodies.loading.limit = c.BodyBudget, c.BodyBudget/loadingShare
+	g.bodies.patience = c.StoreTimeout
 	g.work, g.giveUp = context.WithCancel(context.Background())
 	ups := make(map[string]*upstream.Upstream)
 	seen := make(map[string]*telemetry.Upstream)

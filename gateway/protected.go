@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -178,7 +176,7 @@ func (e *exchange) run(r *http.Request) (res result) {
 	defer cancel()
 	outcome := e.b.up.Send(ctx, e.outbound(r))
 	if a, ok := outcome.(upstream.Answered); ok {
-		loaded, done := e.load(a)
+		loaded, done := e.load(ctx, a)
 		defer done()
 		outcome = loaded
 	}
@@ -199,23 +197,6 @@ func (e *exchange) run(r *http.Request) (res result) {
 	}
 	res.commitTook = time.Since(start)
 	return res
-}
-
-// load brings an answer into memory that was put into a file only because the budget was used up: it is
-// to be recorded whole. One at a time is, so that this cannot fail and takes one answer's memory. done
-// is to be called when it is recorded.
-func (e *exchange) load(a upstream.Answered) (_ upstream.Answered, done func()) {
-	if a.Spill == nil || a.Length > e.b.route.Idempotency.MaxResponseBody {
-		return a, func() {}
-	}
-	e.g.bodies.loading.Lock()
-	body := make([]byte, a.Length)
-	if _, err := io.ReadFull(a.Spill.Reader(), body); err != nil || sha256.Sum256(body) != a.Digest {
-		e.g.bodies.loading.Unlock()
-		return a, func() {} // our own disk: the answer's digest is recorded, without its body
-	}
-	a.Body = body
-	return a, e.g.bodies.loading.Unlock
 }
 
 // causePanic says that our own code broke while an attempt was under way.

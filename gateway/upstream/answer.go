@@ -61,11 +61,14 @@ func (a *Answered) keep(resp *http.Response, r *Request, dir string, limit int64
 	head, whole, err := readUpTo(resp.Body, resp.ContentLength, r.MaxBody, room)
 	if err == nil && !whole {
 		var cause idempotency.Cause
-		var rest io.Reader
+		var rest *rescued
 		if a.Spill, rest, cause, err = spill(dir, head, resp.Body, limit, room.short); err == nil {
 			room.keep(0)
 			a.Length, a.Digest = a.Spill.Length, a.Spill.Digest
 			return "", nil
+		}
+		if rest != nil {
+			defer rest.Close()
 		}
 		room.keep(0)
 		if cause != CauseSpillFailed || !room.short {

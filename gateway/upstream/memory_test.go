@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -97,19 +100,24 @@ func TestAnswersBeyondTheBudget(t *testing.T) {
 	}
 }
 
-// A disk that fills up in the middle of an answer must not cost it.
-func TestDiskFullBeyondTheBudget(t *testing.T) {
+// limitFiles makes writes fail as they do on a full disk, after a part of them, until the test ends.
+func limitFiles(t *testing.T, size uint64) {
+	t.Helper()
 	var before syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
 		t.Fatal(err)
 	}
-	// A file may not grow beyond this: writes fail as they do on a full disk, after a part of them.
 	full := before
-	full.Cur = 60_000
+	full.Cur = size
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
 		t.Skip("cannot limit the size of files: ", err)
 	}
-	defer syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before)
+	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before) })
+}
+
+// A disk that fills up in the middle of an answer must not cost it.
+func TestDiskFullBeyondTheBudget(t *testing.T) {
+	limitFiles(t, 60_000)
 	b := raw(t, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", 150_000, content(150_000)), false)
 	memory := &purse{}
 	r := post("op", nil)
@@ -120,5 +128,31 @@ func TestDiskFullBeyondTheBudget(t *testing.T) {
 	a.Discard()
 	if memory.peak.Load() == 0 || memory.used.Load() != 0 {
 		t.Errorf("at most %d bytes were reserved, %d still are", memory.peak.Load(), memory.used.Load())
+	}
+}
+
+// An answer that neither the disk nor the memory of its route takes leaves no file behind: one without a name
+// would hold its part of a full disk until the next collection of garbage.
+func TestDiskFullAndTooLong(t *testing.T) {
+	limitFiles(t, 60_000)
+	// Its length is not declared, so that it turns out only after the file failed.
+	whole := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", 300_000, content(300_000))
+	b := raw(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+whole, false)
+	memory := &purse{}
+	r := post("op", nil)
+	r.MaxBody, r.MaxSpill, r.Memory = 40_000, 400_000, memory
+	dir := t.TempDir()
+	wantUnknown(t, send(t, newUpstream(t, Options{SpillDir: dir}, b.URL()), r), CauseSpillFailed)
+	if held := memory.used.Load(); held != 0 {
+		t.Errorf("%d bytes are not given back", held)
+	}
+	open, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil || len(open) == 0 {
+		t.Skip("the system does not show open files")
+	}
+	for _, fd := range open {
+		if name, _ := os.Readlink(fd); strings.HasPrefix(name, dir) {
+			t.Errorf("%s is still open", name)
+		}
 	}
 }
