@@ -12,6 +12,8 @@ import (
 type abandonedClaim struct {
 	attempt   Attempt
 	retention Retention
+	dated     bool   // its key has a date of its own
+	changes   uint64 // of the store, when it was submitted
 	since     time.Time
 	next      time.Time // when it is looked for
 	pause     time.Duration
@@ -26,17 +28,28 @@ const (
 	lastAbandonPause  = 5 * time.Minute
 )
 
-func (e *Engine) abandon(a Attempt, keep Retention) {
+func (e *Engine) abandon(c *abandonedClaim) {
 	now := time.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.abandoned[a.ID] = &abandonedClaim{attempt: a, retention: keep, since: now, next: now, pause: firstAbandonPause}
+	c.since, c.next, c.pause = now, now, firstAbandonPause
+	e.abandoned[c.attempt.ID] = c
+}
+
+// disclaim is what becomes of the record of a claim that was given up. The attempt had no effect. But one
+// that crossed a change of the store may stand where the store has lost another attempt's record, and not
+// even the key's date spoke against it: then nobody knows, and any attempt's answer is the operation's.
+func (e *Engine) disclaim(c *abandonedClaim) Transition {
+	if !c.dated && c.changes != e.journal.changes.Load() {
+		return Doubt{Attempt: c.attempt, Cause: CauseLost, Retention: c.retention}
+	}
+	return Release{Attempt: c.attempt, Cause: CauseAbandoned, Retention: c.retention}
 }
 
 // lateClaim handles the result of a claim that nobody waits for any more.
-func (e *Engine) lateClaim(a Attempt, keep Retention, late Result, err error) {
+func (e *Engine) lateClaim(c *abandonedClaim, late Result, err error) {
 	if err == nil {
-		e.releaseAbandoned(a, keep, late.Record)
+		e.releaseAbandoned(c, late.Record)
 	}
 }
 
@@ -59,7 +72,7 @@ func (e *Engine) ReleaseAbandoned(ctx context.Context) {
 		}
 		e.looked(claims[:n], time.Now())
 		for i, r := range records {
-			e.releaseAbandoned(claims[i].attempt, claims[i].retention, r)
+			e.releaseAbandoned(claims[i], r)
 		}
 		claims = claims[n:]
 	}
@@ -89,10 +102,10 @@ func (e *Engine) looked(claims []*abandonedClaim, now time.Time) {
 	}
 }
 
-func (e *Engine) releaseAbandoned(a Attempt, keep Retention, seen Record) {
-	if seen.Attempt.ID != a.ID || seen.State != Executing && seen.State != Unknown {
+func (e *Engine) releaseAbandoned(c *abandonedClaim, seen Record) {
+	if seen.Attempt.ID != c.attempt.ID || seen.State != Executing && seen.State != Unknown {
 		return
 	}
 	// The error says that the committer stops; then the lease is given back, and the record is in doubt.
-	_ = e.committer.post(Release{Attempt: a, Cause: CauseAbandoned, Retention: keep}, nil)
+	_ = e.committer.post(e.disclaim(c), nil)
 }

@@ -160,27 +160,31 @@ func (e *Engine) claim(r Request, f *flight, again bool) (Decision, error) {
 	if !ok {
 		return Decision{}, e.grounded(r.ID, f, ErrNoLease)
 	}
+	asOf, changes := time.Now(), e.journal.changes.Load()
+	if err := e.trusts(r); err != nil { // it was asked before, and the store may have changed since
+		return Decision{}, e.grounded(r.ID, f, err)
+	}
 	attempt := Attempt{Operation: r.ID, ID: NewAttemptID(), Owner: owner}
 	e.begun()
-	asOf, changes := time.Now(), e.journal.changes.Load()
 	claim := Claim{
 		Attempt: attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target, Route: r.Route,
 		Budget: r.Budget, Resend: r.Resend, KeyDate: r.KeyDate, Retention: r.Retention, Trace: r.Trace,
 	}
-	res, err := e.committer.Submit(claim, func(late Result, err error) { e.lateClaim(attempt, r.Retention, late, err) })
+	given := &abandonedClaim{attempt: attempt, retention: r.Retention, dated: !r.KeyDate.IsZero(), changes: changes} // up, maybe
+	res, err := e.committer.Submit(claim, func(late Result, err error) { e.lateClaim(given, late, err) })
 	switch {
 	case err == nil && !res.Applied && res.Record.Attempt.ID == attempt.ID:
 		// Committed, but under a lease that has lapsed since. Nothing was sent: say so.
-		e.abandon(attempt, r.Retention)
-		e.lateClaim(attempt, r.Retention, res, nil)
+		e.abandon(given)
+		e.lateClaim(given, res, nil)
 		err = ErrNoLease
 	case err == nil && res.Applied && changes != e.journal.changes.Load():
 		// Committed, but to a store whose word that there was no record counts for nothing yet.
-		e.abandon(attempt, r.Retention)
-		e.lateClaim(attempt, r.Retention, res, nil)
+		e.abandon(given)
+		e.lateClaim(given, res, nil)
 		err = ErrStoreChanged
 	case errors.Is(err, ErrStoreTimeout) && !isRolledBack(err):
-		e.abandon(attempt, r.Retention)
+		e.abandon(given)
 	}
 	if err != nil {
 		e.ended()

@@ -104,17 +104,7 @@ func (e *Engine) recover(ctx context.Context, claims []Claim) error {
 	failures := make(chan error, len(claims))
 	var waiting sync.WaitGroup
 	for i, c := range claims {
-		if records[i].State != Unseen {
-			continue
-		}
-		lost := Import{Claim: c, Evidence: "the gateway's journal has the claim, and the store has no record of the operation since it became another one"}
-		if r, ok := e.cache.Get(c.Attempt.Operation); ok && r.Attempt.ID == c.Attempt.ID {
-			lost.Response = r.Response
-		}
-		waiting.Go(func() {
-			_, err := e.committer.Submit(lost, nil)
-			failures <- err
-		})
+		waiting.Go(func() { failures <- e.bringBack(c, records[i]) })
 	}
 	waiting.Wait()
 	close(failures)
@@ -124,4 +114,45 @@ func (e *Engine) recover(ctx context.Context, claims []Claim) error {
 		}
 	}
 	return nil
+}
+
+// bringBack makes the store say what this gateway knows of a claim of its own, given the operation's record.
+// That there is a record is not enough: it may lack the answer, or be of a claim that was made where the
+// store had lost this one. An answer goes to the store in any case; what it disproves is contradicted.
+func (e *Engine) bringBack(c Claim, seen Record) error {
+	var answer *Response
+	if r, ok := e.cache.Get(c.Attempt.Operation); ok && r.Attempt.ID == c.Attempt.ID {
+		answer = r.Response
+	}
+	if seen.State == Unseen {
+		res, err := e.committer.Submit(Import{
+			Claim: c, Response: answer,
+			Evidence: "the gateway's journal has the claim, and the store has no record of the operation since it became another one",
+		}, nil)
+		if err != nil {
+			return err
+		}
+		seen = res.Record
+	}
+	own := seen.Attempt.ID == c.Attempt.ID
+	switch {
+	case own && (seen.State == Completed || seen.State == Forgotten):
+	case answer != nil:
+		_, err := e.committer.Submit(Complete{Attempt: c.Attempt, Response: answer, Retention: c.Retention}, nil)
+		return err
+	case !own && seen.State == NotExecuted && seen.Attempt.N <= c.Attempt.N:
+		return e.doubtAgain(c)
+	}
+	return nil
+}
+
+// doubtAgain puts a lost attempt in the place of an older or foreign one that had no effect, so that nothing
+// is executed on the latter's word. Nothing is sent on this claim.
+func (e *Engine) doubtAgain(c Claim) error {
+	res, err := e.committer.Submit(c, nil)
+	if err != nil || res.Record.Attempt.ID != c.Attempt.ID {
+		return err
+	}
+	_, err = e.committer.Submit(Doubt{Attempt: c.Attempt, Cause: CauseLost, Retention: c.Retention}, nil)
+	return err
 }

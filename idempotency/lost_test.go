@@ -167,22 +167,72 @@ func TestJournalBringsBackWhatTheStoreLost(t *testing.T) {
 	})
 }
 
-// A claim that crossed the change is neither granted nor sent.
+// A claim that crossed the change is neither granted nor sent. Without a date in its key it proves nothing
+// either: it may stand where the store has lost another gateway's.
 func TestClaimThatCrossedAChangeIsNotSent(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		x := g.begin(t, request("before"), idempotency.Granted).Execution
-		g.store.breakBy(once(only[idempotency.Claim](func(_ context.Context, _ []idempotency.Transition, apply next) ([]idempotency.Result, error) {
-			g.engine.StoreChanged()
-			return apply()
-		})))
+		cross := func() {
+			g.store.breakBy(once(only[idempotency.Claim](func(_ context.Context, _ []idempotency.Transition, apply next) ([]idempotency.Result, error) {
+				g.engine.StoreChanged()
+				return apply()
+			})))
+		}
+		cross()
 		g.fails(t, request("order"), idempotency.ErrStoreChanged)
 		if err := x.Ready(); !errors.Is(err, idempotency.ErrStoreChanged) {
 			t.Errorf("Ready: %v", err)
 		}
 		x.Release("store-changed", nil)
 		synctest.Wait()
-		g.store.wants(request("order").ID, idempotency.NotExecuted)
+		if r := g.store.wants(request("order").ID, idempotency.Unknown); r.Cause != idempotency.CauseLost {
+			t.Errorf("cause %q", r.Cause)
+		}
 		g.store.wants(request("before").ID, idempotency.NotExecuted)
+		if err := g.engine.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		cross()
+		g.fails(t, dated("dated", time.Now()), idempotency.ErrStoreChanged)
+		synctest.Wait()
+		g.store.wants(request("dated").ID, idempotency.NotExecuted)
+	})
+}
+
+// Whatever another gateway wrote where the store had lost a claim does not hide what its owner knows.
+func TestJournalInsistsOnItsAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newModel()
+		a, b := start(t, m, idempotency.CommitterOptions{}), start(t, m, idempotency.CommitterOptions{})
+		for _, name := range []string{"crossed", "crossed late", "cancelled", "released"} {
+			a.begin(t, request(name), idempotency.Granted).Execution.Complete(answer("made"))
+			m.Lose(request(name).ID)
+		}
+		a.begin(t, request("in doubt"), idempotency.Granted).Execution.Doubt("test")
+		m.Lose(request("in doubt").ID)
+		b.cancel(t, request("cancelled"), false)
+		b.begin(t, request("released"), idempotency.Granted).Execution.Release("test", nil)
+		b.begin(t, request("in doubt"), idempotency.Granted).Execution.Release("test", nil)
+		b.store.breakBy(once(only[idempotency.Claim](func(_ context.Context, _ []idempotency.Transition, apply next) ([]idempotency.Result, error) {
+			b.engine.StoreChanged()
+			return apply()
+		})))
+		b.fails(t, request("crossed"), idempotency.ErrStoreChanged)
+		synctest.Wait()
+		a.engine.StoreChanged()
+		if err := a.engine.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"crossed", "crossed late"} {
+			if r := a.store.wants(request(name).ID, idempotency.Completed); string(r.Response.Body) != "made" {
+				t.Errorf("the answer is %q", r.Response.Body)
+			}
+		}
+		for _, name := range []string{"cancelled", "released", "in doubt"} {
+			if r := a.store.state(request(name).ID); r.Believed() != idempotency.Unknown {
+				t.Errorf("%s: %v", name, r.Believed())
+			}
+		}
 	})
 }
 

@@ -43,8 +43,8 @@ func (e *Engine) ReconcileOwn(ctx context.Context, store OwnStore, age time.Dura
 		if e.flights.find(a.Operation) != nil || e.keeper.holds(a.Operation) {
 			continue
 		}
-		if keep, gaveUp := e.gaveUp(a.ID); gaveUp {
-			_ = e.committer.post(Release{Attempt: a, Cause: CauseAbandoned, Retention: keep}, nil)
+		if c := e.gaveUp(a.ID); c != nil {
+			_ = e.committer.post(e.disclaim(c), nil)
 			continue
 		}
 		// No retention: the claim's own stands.
@@ -53,11 +53,8 @@ func (e *Engine) ReconcileOwn(ctx context.Context, store OwnStore, age time.Dura
 	return nil
 }
 
-func (e *Engine) gaveUp(id AttemptID) (Retention, bool) {
+func (e *Engine) gaveUp(id AttemptID) *abandonedClaim {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c := e.abandoned[id]; c != nil {
-		return c.retention, true
-	}
-	return Retention{}, false
+	return e.abandoned[id]
 }
