@@ -28,6 +28,7 @@ func (e *Engine) Cancel(ctx context.Context, t Cancel, tooOld bool) (Cancellatio
 	if rec, ok := e.sentFromHere(id); ok {
 		return Cancellation{Record: rec}, nil
 	}
+	changes := e.journal.changes.Load()
 	before, err := e.Find(ctx, id)
 	if err != nil {
 		return Cancellation{}, err
@@ -48,6 +49,9 @@ func (e *Engine) Cancel(ctx context.Context, t Cancel, tooOld bool) (Cancellatio
 	res, err := e.committer.Submit(t, nil)
 	if err != nil {
 		return Cancellation{}, err
+	}
+	if changes != e.journal.changes.Load() {
+		return Cancellation{}, ErrStoreChanged // it may have been written where the store has lost what stood against it
 	}
 	if res.Record.State == Unseen && !t.KeyDate.IsZero() {
 		// Refused although there is no record: the store may have lost it (see Env.Changed). Nobody may be told

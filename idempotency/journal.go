@@ -16,7 +16,7 @@ var ErrStoreChanged = errors.New("the store has become another one; what it may 
 // costs the hot path a copy, and no input or output. It does not survive the process.
 type journal struct {
 	mu     sync.Mutex
-	claims []Claim // a ring once it is full
+	claims []claimed // a ring once it is full
 	next   int
 
 	changes    atomic.Uint64 // how often the store became another one
@@ -28,7 +28,19 @@ type journal struct {
 // each that is a few megabytes.
 const journalSize = 8192
 
-func (j *journal) add(c Claim) {
+// claimed is a claim, and when its attempt's time is over.
+type claimed struct {
+	Claim
+	until time.Time
+}
+
+// outlived reports whether the record of the claim may have been purged: that it is not there is no loss.
+func (c claimed) outlived(now time.Time) bool {
+	return latest(c.until, c.KeyDate).Add(c.Retention.Key).Before(now)
+}
+
+func (j *journal) add(claim Claim) {
+	c := claimed{claim, time.Now().Add(claim.Budget)}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.claims) < journalSize {
@@ -39,10 +51,18 @@ func (j *journal) add(c Claim) {
 	j.next = (j.next + 1) % journalSize
 }
 
+// all returns the claims whose records the store should still have.
 func (j *journal) all() []Claim {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return append(append([]Claim(nil), j.claims[j.next:]...), j.claims[:j.next]...)
+	now := time.Now()
+	all := make([]Claim, 0, len(j.claims))
+	for i := range j.claims {
+		if c := j.claims[(j.next+i)%len(j.claims)]; !c.outlived(now) {
+			all = append(all, c.Claim)
+		}
+	}
+	return all
 }
 
 // StoreChanged says that the store leads to another server from now on. It must be called before anything

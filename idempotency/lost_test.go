@@ -253,3 +253,37 @@ func TestJournalIsBounded(t *testing.T) {
 		g.store.wants(request(name(8191+more)).ID, idempotency.Unknown)
 	})
 }
+
+// What was claimed so long ago that its record may have been purged is not brought back as in doubt.
+func TestJournalForgetsWhatRetentionForgot(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.begin(t, request("old"), idempotency.Granted).Execution.Complete(answer("made"))
+		g.begin(t, dated("dated", time.Now().Add(time.Hour)), idempotency.Granted).Execution.Complete(answer("made"))
+		time.Sleep(retain.Key + 2*request("old").Budget)
+		g.begin(t, request("young"), idempotency.Granted).Execution.Doubt("test")
+		for _, name := range []string{"old", "dated", "young"} {
+			g.store.Model.Lose(request(name).ID)
+		}
+		g.engine.StoreChanged()
+		if err := g.engine.Recover(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		g.store.wants(request("old").ID, idempotency.Unseen)
+		g.store.wants(request("dated").ID, idempotency.Unknown)
+		g.store.wants(request("young").ID, idempotency.Unknown)
+	})
+}
+
+// A cancellation that crossed the change says nothing.
+func TestCancelThatCrossedAChangeIsNotTold(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.store.breakBy(once(only[idempotency.Cancel](func(_ context.Context, _ []idempotency.Transition, apply next) ([]idempotency.Result, error) {
+			g.engine.StoreChanged()
+			return apply()
+		})))
+		_, err := g.engine.Cancel(t.Context(), idempotency.Cancel{Operation: request("order").Operation, Retention: retain}, false)
+		if !errors.Is(err, idempotency.ErrStoreChanged) {
+			t.Errorf("Cancel: %v", err)
+		}
+	})
+}

@@ -4,7 +4,16 @@ package main
 func (s *server) storeChanged(former, now string) {
 	s.log.Warn("the store is another server now: keys older than this moment that have no record become unknown (docs/operations.md, Failover)",
 		"former", former, "now", now)
+	s.changed.Store(true)
 	if engine := s.recovers.Load(); engine != nil {
 		engine.StoreChanged()
+	}
+}
+
+// distrust passes on a change that was noticed before there was an engine.
+func (s *server) distrust() {
+	s.recovers.Store(s.engine)
+	if s.changed.Load() {
+		s.engine.StoreChanged()
 	}
 }

@@ -34,6 +34,7 @@ type server struct {
 	committer *idempotency.Committer
 	engine    *idempotency.Engine
 	recovers  atomic.Pointer[idempotency.Engine] // engine, for whoever may ask before there is one
+	changed   atomic.Bool                        // the store, since this process began
 	gateway   *gateway.Gateway
 	janitor   *janitor
 	telemetry *telemetrySetup
@@ -85,7 +86,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	s.store.committer.Observer = observer
 	s.committer = idempotency.NewCommitter(s.store, s.store.committer)
 	s.engine = idempotency.NewEngine(s.store, s.committer, s.lease, newRecordCache())
-	s.recovers.Store(s.engine)
+	s.distrust()
 	starting, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := s.attachSpool(starting, observer); err != nil {
