@@ -20,7 +20,7 @@ var mutants = []mutant{
 	{name: "cache ignores body_expires", file: "idempotency/engine.go", pkg: "idempotency", test: "TestCacheNeverOutlivesTheBody", quick: true,
 		edits: change(`min(cacheTTL, r.BodyExpires.Sub(r.Observed)) - time.Since(asOf)`, `cacheTTL - time.Since(asOf)`)},
 	{name: "claim given up is not released", file: "idempotency/abandon.go", pkg: "idempotency", test: "TestClaimThatWasWrittenAfterAllIsReleased",
-		edits: change(`if seen.Attempt.ID != a.ID ||`, `if true || seen.Attempt.ID != a.ID ||`)},
+		edits: change(`if seen.Attempt.ID != c.attempt.ID ||`, `if true || seen.Attempt.ID != c.attempt.ID ||`)},
 	{name: "other operations' results believed", file: "idempotency/committer.go", pkg: "idempotency", test: "TestResultsOfOtherOperationsAreNotBelieved",
 		edits: change(`results[i].Record.ID != it.op {`, `results[i].Record.ID != it.op && false {`)},
 	{name: "outcomes wait behind claims", file: "idempotency/lane.go", pkg: "idempotency", test: "TestOneLaneTakesOutcomesFirst",
