@@ -57,10 +57,9 @@ func (e *Engine) DrainSpool() <-chan struct{} {
 		return done
 	}
 	entries := k.spool.List()
-	k.work.Go(func() {
-		defer close(done)
-		k.drain(entries)
-	})
+	if !k.use(func() { defer close(done); k.drain(entries) }) {
+		close(done)
+	}
 	return done
 }
 
@@ -244,11 +243,23 @@ func (k *keeper) enter() bool {
 	return !k.shut
 }
 
+// use runs work beside its caller, unless the spool may not be used any more.
+func (k *keeper) use(work func()) bool {
+	if !k.enter() {
+		return false
+	}
+	go func() {
+		defer k.work.Done()
+		work()
+	}()
+	return true
+}
+
 // conclude forgets an entry about which the store has had its say. What the store has is told from now on.
 func (k *keeper) conclude(s Spooled, news SpoolNews) {
 	k.unindex(s.Entry())
 	k.observer.Spooled(s.Record.ID, news, nil)
-	k.work.Go(func() { _ = k.spool.Remove(s.Record.Attempt.ID) }) // one that stays is offered again, without harm
+	k.use(func() { _ = k.spool.Remove(s.Record.Attempt.ID) }) // one that stays is offered again, without harm
 }
 
 type noSpoolObserver struct{}

@@ -51,13 +51,16 @@ func (x *Execution) keep(err error) bool {
 		return true
 	}
 	done := make(chan bool, 1)
-	k.work.Go(func() {
+	begun := k.use(func() {
 		failure := k.put(entry)
 		if failure == nil {
 			x.entered(entry, err)
 		}
 		done <- failure == nil
 	})
+	if !begun {
+		return false
+	}
 	timer := time.NewTimer(k.committer.o.Timeout)
 	defer timer.Stop()
 	select {
