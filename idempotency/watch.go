@@ -1,7 +1,9 @@
 package idempotency
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -209,6 +211,7 @@ func (ws *watches) next(now time.Time) (ids []OperationID, pause time.Duration, 
 		}
 		pause = min(pause, w.due.Sub(now))
 	}
+	slices.SortFunc(ids, func(a, b OperationID) int { return bytes.Compare(a[:], b[:]) }) // a run can be repeated
 	return ids, max(pause, leastPause), false
 }
 
