@@ -46,6 +46,9 @@ func (b *budget) Take(n int64) bool {
 	return true
 }
 
+// TakeForQuery reserves memory for stored bodies that a query shows. Answers of the backends keep their part.
+func (b *budget) TakeForQuery(n int64) bool { return b.takeRequest(n) }
+
 // Overdraw reserves memory for an answer for which there is no file either.
 func (b *budget) Overdraw(n int64) { b.used.Add(n) }
 

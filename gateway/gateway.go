@@ -118,7 +118,7 @@ func New(o Options) (*Gateway, error) {
 	g.reconcile = reconcile.New(reconcile.Options{
 		Engine: o.Engine, Callers: g.callers, BasePath: g.basePath, MaxWait: c.MaxWait, Facts: facts(c, o.Version),
 		Observer: o.Observer, Log: o.Log, Work: g.waits, Now: o.Now, Pending: g.prober.Pending,
-		Retention: g.retention, FirstSent: g.firstSentByAnyRoute(),
+		Retention: g.retention, Memory: &g.bodies, FirstSent: g.firstSentByAnyRoute(),
 	})
 	if o.Probes != nil {
 		g.prober.Start()

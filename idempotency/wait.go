@@ -77,12 +77,40 @@ func (e *Engine) Await(ctx context.Context, id OperationID, wait time.Duration, 
 	return rec, nil
 }
 
-// AwaitAll is Await for several operations at once: until enough has said so of each of them. What it
-// returns are looks at one instant, in the order of ids, of which none may be there twice.
+// bodiesAtOnce is how many records that may have bodies one query of the store reads.
+const bodiesAtOnce = 16
+
+// outline is FindAll without the bodies of answers. They are read, since only so damage is seen, but a few
+// at a time, and let go at once: so the memory it takes does not grow with what it is asked about.
+func (e *Engine) outline(ctx context.Context, ids []OperationID) ([]Record, error) {
+	records := make([]Record, 0, len(ids))
+	for len(ids) > 0 {
+		n := min(bodiesAtOnce, len(ids))
+		found, err := e.FindAll(ctx, ids[:n])
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range found {
+			if r.Response != nil {
+				light := *r.Response // the cache may hold the one with the body
+				light.Body = nil
+				r.Response = &light
+			}
+			records = append(records, r)
+		}
+		ids = ids[n:]
+	}
+	return records, nil
+}
+
+// AwaitAll is Await for several operations at once: until enough has said so of each of them. It returns
+// looks made one after the other, some records at one instant, in the order of ids, of which none may be
+// there twice. Responses come without their bodies, whatever Replayable says: many of them are too much for
+// the memory of one call. Await has them, one at a time.
 func (e *Engine) AwaitAll(ctx context.Context, ids []OperationID, wait time.Duration, enough func(Record) bool) ([]Record, error) {
 	look := context.WithoutCancel(ctx)
 	if wait <= 0 {
-		return e.FindAll(look, ids)
+		return e.outline(look, ids)
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -91,7 +119,7 @@ func (e *Engine) AwaitAll(ctx context.Context, ids []OperationID, wait time.Dura
 		seats[i] = e.watches.sit(id)
 		defer seats[i].leave()
 	}
-	records, err := e.FindAll(look, ids)
+	records, err := e.outline(look, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +140,7 @@ func (e *Engine) AwaitAll(ctx context.Context, ids []OperationID, wait time.Dura
 	if !waited || ctx.Err() != nil {
 		return records, nil
 	}
-	return e.FindAll(look, ids)
+	return e.outline(look, ids)
 }
 
 // CloseWatches returns when nothing of the engine looks at the store for those who wait any more. It is

@@ -11,7 +11,7 @@ import (
 
 // watches are the operations that somebody waits for here. Whatever the number of those who wait, an
 // operation has one watch, and all watches are looked at together: a wait costs the store no more than its
-// first look and its share of a query that reads up to watchedAtOnce records, some times a second.
+// first look and its share of queries that read many records each, some times a second.
 //
 // What this gateway writes itself is looked at again at once; the store is asked in between for what others
 // write. While nobody waits nothing runs.
@@ -20,17 +20,21 @@ type watches struct {
 	// spread returns a part of d that differs between gateways, so that they do not ask in step.
 	spread func(OperationID, time.Duration) time.Duration
 
-	some atomic.Int64 // watches; so that nobody takes the lock in the usual case of none
-	mu   sync.Mutex
-	of   map[OperationID]*watch
-	over chan struct{} // of the loop, while it runs; closed when it ends
-	wake chan struct{}
+	some atomic.Int64 // watches; so that a write costs nothing in the usual case of none
+	// marks are the dirty flags of all watches by OperationID, so that whoever writes never waits for the lock:
+	// it is held while all watches are walked through.
+	marks sync.Map
+	mu    sync.Mutex
+	of    map[OperationID]*watch
+	over  chan struct{} // of the loop, while it runs; closed when it ends
+	wake  chan struct{}
 	// round numbers the looks. Whoever begins to wait believes only looks that began later than that.
 	round uint64
 }
 
 // watch is one operation that is waited for.
 type watch struct {
+	dirty   atomic.Bool // this gateway has written since the last look began
 	waiting int
 	due     time.Time
 	pause   time.Duration
@@ -54,12 +58,14 @@ const (
 	// finalPause is for records that are final: they change only by being forgotten, which may take longer to
 	// be seen elsewhere, and each look reads a whole answer.
 	finalPause = 2 * time.Second
-	// leastPause is between two looks at different operations, so that many of them share their looks.
+	// leastPause is between two looks at different operations, so that many of them share their looks, whatever
+	// is written meanwhile.
 	leastPause = 5 * time.Millisecond
 	// retell is when those who wait judge again although nothing has changed: what is enough may depend on time.
 	retell = 500 * time.Millisecond
-	// watchedAtOnce is how many records one query reads.
-	watchedAtOnce = 500
+	// watchedAtOnce is how many records one query reads that had no answer when they were last looked at. Of
+	// the others it is bodiesAtOnce.
+	watchedAtOnce = 128
 )
 
 func newWatches(look func(context.Context, []OperationID) ([]Record, error), spread func(OperationID, time.Duration) time.Duration) *watches {
@@ -83,6 +89,7 @@ func (ws *watches) sit(id OperationID) *seat {
 	if w == nil {
 		w = &watch{pause: firstPause, due: time.Now().Add(firstPause), news: make(chan struct{})}
 		ws.of[id] = w
+		ws.marks.Store(id, &w.dirty)
 		ws.some.Store(int64(len(ws.of)))
 	}
 	w.waiting++
@@ -96,6 +103,7 @@ func (s *seat) leave() {
 	defer ws.mu.Unlock()
 	if s.w.waiting--; s.w.waiting == 0 {
 		delete(ws.of, s.id)
+		ws.marks.Delete(s.id)
 		ws.some.Store(int64(len(ws.of)))
 		if len(ws.of) == 0 {
 			ws.call()
@@ -136,15 +144,14 @@ func (s *seat) latest() (rec Record, fresh bool, news <-chan struct{}, err error
 	return s.w.rec, s.w.round > s.since, s.w.news, s.w.err
 }
 
-// changed says that this gateway has written something about an operation. It does not block.
+// changed says that this gateway has written something about an operation. It is on the way of every write:
+// it takes no lock that anybody holds for long, and walks through nothing.
 func (ws *watches) changed(id OperationID) {
 	if ws.some.Load() == 0 {
 		return
 	}
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if w := ws.of[id]; w != nil {
-		w.due, w.pause = time.Time{}, firstPause
+	if dirty, ok := ws.marks.Load(id); ok {
+		dirty.(*atomic.Bool).Store(true)
 		ws.call()
 	}
 }
@@ -162,16 +169,19 @@ func (ws *watches) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		ids, pause, idle := ws.next(time.Now())
+		fresh, answered, pause, idle := ws.next(time.Now())
 		if idle {
 			return
 		}
-		for len(ids) > 0 {
-			n := min(watchedAtOnce, len(ids))
-			ws.lookAt(ids[:n])
-			ids = ids[n:]
+		for ids := range slices.Chunk(fresh, watchedAtOnce) {
+			ws.lookAt(ids)
 		}
-		timer.Reset(pause)
+		for ids := range slices.Chunk(answered, bodiesAtOnce) {
+			ws.lookAt(ids)
+		}
+		timer.Reset(leastPause)
+		<-timer.C
+		timer.Reset(max(pause-leastPause, 0))
 		select {
 		case <-timer.C:
 		case <-ws.wake:
@@ -189,30 +199,40 @@ func (ws *watches) close() {
 	}
 }
 
-// next returns what to look at now, and when to come back. What is due soon is looked at with the rest.
-func (ws *watches) next(now time.Time) (ids []OperationID, pause time.Duration, idle bool) {
+// next returns what to look at now, without and with an answer when last seen, and when to come back. What is
+// due soon is looked at with the rest.
+func (ws *watches) next(now time.Time) (fresh, answered []OperationID, pause time.Duration, idle bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if len(ws.of) == 0 {
 		close(ws.over)
 		ws.over = nil
-		return nil, 0, true
+		return nil, nil, 0, true
 	}
 	any := false
 	for _, w := range ws.of {
+		if w.dirty.Swap(false) {
+			w.due, w.pause = time.Time{}, firstPause
+		}
 		any = any || !w.due.After(now)
 	}
 	pause = lastPause
 	for id, w := range ws.of {
 		if any && !w.due.After(now.Add(w.pause/2)) {
-			ids = append(ids, id)
+			if w.rec.State == Completed {
+				answered = append(answered, id)
+			} else {
+				fresh = append(fresh, id)
+			}
 			w.due = now.Add(w.pause*3/4 + ws.spread(id, w.pause/2))
 			w.pause = min(w.pause*3/2, w.longest())
 		}
 		pause = min(pause, w.due.Sub(now))
 	}
-	slices.SortFunc(ids, func(a, b OperationID) int { return bytes.Compare(a[:], b[:]) }) // a run can be repeated
-	return ids, max(pause, leastPause), false
+	for _, ids := range [][]OperationID{fresh, answered} {
+		slices.SortFunc(ids, func(a, b OperationID) int { return bytes.Compare(a[:], b[:]) }) // a run can be repeated
+	}
+	return fresh, answered, max(pause, leastPause), false
 }
 
 // longest returns how long the pause between two looks may become.

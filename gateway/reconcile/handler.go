@@ -26,7 +26,7 @@ import (
 type Engine interface {
 	// Await reads a record until enough says so, at most for wait.
 	Await(ctx context.Context, id idempotency.OperationID, wait time.Duration, enough func(idempotency.Record) bool) (idempotency.Record, error)
-	// AwaitAll is Await for several operations, none of them twice.
+	// AwaitAll is Await for several operations, none of them twice, without the bodies of their answers.
 	AwaitAll(ctx context.Context, ids []idempotency.OperationID, wait time.Duration, enough func(idempotency.Record) bool) ([]idempotency.Record, error)
 	// Cancel forbids an operation, unless it is too late.
 	Cancel(ctx context.Context, t idempotency.Cancel, tooOld bool) (idempotency.Cancellation, error)
@@ -50,6 +50,8 @@ type Options struct {
 	Pending func(idempotency.Record) bool
 	// Retention of the records that are made here.
 	Retention idempotency.Retention
+	// Memory is what the bodies in the answer to a query are reserved in.
+	Memory Memory
 	// FirstSent returns when a key was first sent, as far as the key or a header says; zero if neither does.
 	// The error is a problem.
 	FirstSent func(h http.Header, key idempotency.Key) (time.Time, *problem.Problem)
@@ -119,11 +121,15 @@ func (a *api) observed(route *telemetry.Route, h handler) echo.HandlerFunc {
 				a.Log.LogAttrs(ev.Context(), slog.LevelError, "panic", slog.String("error", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
 				err = refused{problem.NewInternal(problem.Rejected)}
 			}
+			cut := errors.Is(err, errCut)
 			if err != nil {
 				a.answerError(c, ev, err)
 			}
 			ev.BytesOut = c.Response().Size
 			ev.End(c.Response().Status)
+			if cut {
+				panic(http.ErrAbortHandler) // the client must not take what it has for the whole
+			}
 		}()
 		return h(c, ev)
 	}

@@ -25,14 +25,6 @@ const queryLimit = MostKeys*(6*idempotency.MaxKeyLength+3) + 4<<10
 // queryPatience is how long the content may take to come.
 const queryPatience = 30 * time.Second
 
-// Records is the answer to a query: the records of those keys that have one, and the keys that have none,
-// both in the order in which the query named them first. All was looked at at the same instant.
-type Records struct {
-	Records    []Record  `json:"records"`
-	Unseen     []string  `json:"unseen"`
-	ObservedAt time.Time `json:"observed_at"`
-}
-
 // query answers for many keys at once. It is what a client asks first after a reconnect.
 func (a *api) query(c echo.Context, ev *telemetry.Event) error {
 	who, err := a.Callers.Resolve(c.Request())
@@ -51,27 +43,22 @@ func (a *api) query(c echo.Context, ev *telemetry.Event) error {
 	if err != nil {
 		return err
 	}
-	out := Records{Records: []Record{}, Unseen: []string{}}
+	found := list{withBody: q.withBody, damaged: func(id idempotency.OperationID) {
+		a.fault(ev, fmt.Errorf("operation %s: %w", id, idempotency.ErrDamaged))
+	}}
 	for i, rec := range records {
-		if at := rec.Observed.UTC(); out.ObservedAt.IsZero() || at.Before(out.ObservedAt) {
-			out.ObservedAt = at // an answer in the spool has been observed by another clock
-		}
-		switch {
-		case rec.State == idempotency.Unseen:
-			out.Unseen = append(out.Unseen, string(q.keys[i]))
-		default:
-			if rec.Damaged {
-				// The others must not suffer for it: it says no more than the problem of a damaged record does.
-				a.fault(ev, fmt.Errorf("operation %s: %w", rec.ID, idempotency.ErrDamaged))
-				rec.State, rec.Response = idempotency.Unknown, nil
-				records[i] = rec
-			}
-			out.Records = append(out.Records, NewRecord(rec, q.withBody))
-		}
+		records[i] = found.add(rec, q.keys[i])
 	}
+	reserved := found.length()
+	if reserved > 0 && !a.Memory.TakeForQuery(reserved) {
+		return refused{problem.NewOverloaded("The memory for buffered bodies (body_budget) has no room for the bodies asked for. " +
+			"Ask later, for fewer keys at once, or without include.")}
+	}
+	defer a.Memory.Give(reserved)
 	a.stampAll(c.Response().Header(), ev, records)
-	writeJSON(c.Response(), http.StatusOK, out)
-	return nil
+	return found.write(c.Response(), func(id idempotency.OperationID) (idempotency.Record, error) {
+		return a.Engine.Await(a.Work, id, 0, func(idempotency.Record) bool { return true })
+	})
 }
 
 // stampAll sets the headers of an answer about several records. A client that obeys them alone does what the

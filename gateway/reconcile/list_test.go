@@ -1,0 +1,36 @@
+package reconcile
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/onceway/onceway/idempotency"
+)
+
+// A list counts the bodies that it is going to show, and reads them one by one.
+func TestListReadsBodiesInTurn(t *testing.T) {
+	for withBody, want := range map[bool]int64{false: 0, true: 3000} {
+		l := list{withBody: withBody, damaged: func(idempotency.OperationID) { t.Error("damaged") }}
+		for i := range 3 {
+			light := idempotency.NewResponse(200, nil, make([]byte, 1000))
+			light.Body = nil
+			l.add(idempotency.Record{ID: idempotency.OperationID{byte(i)}, State: idempotency.Completed, Response: light}, "k")
+		}
+		if n := l.length(); n != want {
+			t.Errorf("%d bytes, want %d", n, want)
+		}
+		w, reads := httptest.NewRecorder(), 0
+		err := l.write(w, func(id idempotency.OperationID) (idempotency.Record, error) {
+			reads++
+			return idempotency.Record{ID: id, State: idempotency.Completed, Response: idempotency.NewResponse(200, nil, make([]byte, 1000))}, nil
+		})
+		var out struct {
+			Records []Record
+			Unseen  []string
+		}
+		if bad := json.Unmarshal(w.Body.Bytes(), &out); err != nil || bad != nil || len(out.Records) != 3 || out.Unseen == nil || int64(reads)*1000 != want {
+			t.Fatalf("%v, %v, %d reads: %s", err, bad, reads, w.Body)
+		}
+	}
+}
