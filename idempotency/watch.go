@@ -28,6 +28,7 @@ type watches struct {
 	of    map[OperationID]*watch
 	over  chan struct{} // of the loop, while it runs; closed when it ends
 	wake  chan struct{}
+	left  chan struct{} // the last one has left: there is nothing to pause for
 	// round numbers the looks. Whoever begins to wait believes only looks that began later than that.
 	round uint64
 }
@@ -69,7 +70,7 @@ const (
 )
 
 func newWatches(look func(context.Context, []OperationID) ([]Record, error), spread func(OperationID, time.Duration) time.Duration) *watches {
-	return &watches{look: look, spread: spread, of: make(map[OperationID]*watch), wake: make(chan struct{}, 1)}
+	return &watches{look: look, spread: spread, of: make(map[OperationID]*watch), wake: make(chan struct{}, 1), left: make(chan struct{}, 1)}
 }
 
 // seat is a place at a watch.
@@ -106,6 +107,10 @@ func (s *seat) leave() {
 		ws.marks.Delete(s.id)
 		ws.some.Store(int64(len(ws.of)))
 		if len(ws.of) == 0 {
+			select {
+			case ws.left <- struct{}{}:
+			default:
+			}
 			ws.call()
 		}
 	}
@@ -180,7 +185,10 @@ func (ws *watches) run() {
 			ws.lookAt(ids)
 		}
 		timer.Reset(leastPause)
-		<-timer.C
+		select {
+		case <-timer.C:
+		case <-ws.left:
+		}
 		timer.Reset(max(pause-leastPause, 0))
 		select {
 		case <-timer.C:
