@@ -25,6 +25,13 @@ var errCut = errors.New("the answer was cut off")
 // the memory that is reserved for it.
 const recordPatience = 30 * time.Second
 
+// Records is the shape of the answer to a query, which is never in memory as a whole; see list.
+type Records struct {
+	Records    []Record  `json:"records"`
+	Unseen     []string  `json:"unseen"`
+	ObservedAt time.Time `json:"observed_at"`
+}
+
 // list is the answer to a query: the records of those keys that have one, and the keys that have none, both
 // in the order in which the query named them first, as of the oldest look among them. It is written record
 // by record, so that no more than one body is in memory at a time.

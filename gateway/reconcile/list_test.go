@@ -25,10 +25,7 @@ func TestListReadsBodiesInTurn(t *testing.T) {
 			reads++
 			return idempotency.Record{ID: id, State: idempotency.Completed, Response: idempotency.NewResponse(200, nil, make([]byte, 1000))}, nil
 		})
-		var out struct {
-			Records []Record
-			Unseen  []string
-		}
+		var out Records
 		if bad := json.Unmarshal(w.Body.Bytes(), &out); err != nil || bad != nil || len(out.Records) != 3 || out.Unseen == nil || int64(reads)*1000 != want {
 			t.Fatalf("%v, %v, %d reads: %s", err, bad, reads, w.Body)
 		}
