@@ -69,6 +69,7 @@ func TestNoTurnInTime(t *testing.T) {
 			goLoad(deadline, b, 400), goLoad(drain, b, 400),
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		for i, most := range []time.Duration{5 * time.Second, 5 * time.Second, 5 * time.Second, time.Second, 0} {
 			if l := waiting[i]; l.done == nil || l.after != most {
 				t.Fatalf("answer %d waited for %v, in vain: %v; want %v", i, l.after, l.done == nil, most)
