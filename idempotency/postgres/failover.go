@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -42,8 +43,9 @@ func parseIdentity(s string) (serverIdentity, error) {
 // not older than the change.
 type identities struct {
 	mu     sync.Mutex
-	noted  serverIdentity           // the last one that is known to be in the store
-	newest map[string]int           // of each system, the newest timeline seen
+	noted  serverIdentity // the last one that is known to be in the store
+	newest map[string]int // of each system, the newest timeline seen
+	lease  time.Duration
 	tell   func(former, now string) // may be nil
 }
 
@@ -75,33 +77,33 @@ func (w *identities) notice(ctx context.Context, c *pgx.Conn) error {
 	case id == noted:
 		return nil
 	}
-	former, err := w.note(ctx, c, id)
+	former, lately, err := w.note(ctx, c, id)
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock() // also while it is told: other connections are not used before
 	if w.noted != (serverIdentity{}) {
-		former = w.noted.String()
+		former, lately = w.noted.String(), false
 	}
-	if w.tell != nil && former != "" && former != id.String() {
+	if w.tell != nil && former != "" && (former != id.String() || lately) {
 		w.tell(former, id.String())
 	}
 	w.noted = id
 	return nil
 }
 
-// note makes sure that the store has the identity, and returns the one that it had. It writes only what is
-// new: a write may have to wait for a standby.
-func (w *identities) note(ctx context.Context, c *pgx.Conn, id serverIdentity) (stored string, err error) {
-	err = c.QueryRow(ctx, storedIdentity, pgx.QueryExecModeExec).Scan(&stored)
+// note makes sure that the store has the identity, and returns the one that it had, and whether it got that
+// less than a lease ago. It writes only what is new: a write may have to wait for a standby.
+func (w *identities) note(ctx context.Context, c *pgx.Conn, id serverIdentity) (stored string, lately bool, err error) {
+	err = c.QueryRow(ctx, storedIdentity, pgx.QueryExecModeExec, micros(w.lease)).Scan(&stored, &lately)
 	if err == nil && stored == id.String() {
-		return stored, nil
+		return stored, lately, nil
 	}
 	if err == nil || errors.Is(err, pgx.ErrNoRows) {
 		_, err = c.Exec(ctx, noteIdentity, pgx.QueryExecModeExec, id.String())
 	}
-	return stored, clean(err)
+	return stored, lately, clean(err)
 }
 
 // lookAround does the same for a connection that leads to a pooler, behind which the server can change

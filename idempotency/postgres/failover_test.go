@@ -72,6 +72,9 @@ func TestStoreAnotherServerIsNotTrusted(t *testing.T) {
 	if news.len() != 1 || news.all[0][0] != "1/1" {
 		t.Errorf("the change was told as %v", news.all)
 	}
+	if _, news := openWatched(t, dsn); news.len() != 1 || news.all[0][0] != news.all[0][1] {
+		t.Errorf("to one who comes a moment later the change was told as %v", news.all)
+	}
 	lost := datedClaim(owner, old)
 	results, err := s.Apply(context.Background(), []idempotency.Transition{lost})
 	if err != nil || results[0].Applied || results[0].Record.State != idempotency.Unseen {
@@ -93,6 +96,10 @@ func TestStoreAnotherServerIsNotTrusted(t *testing.T) {
 	apply(t, s, []idempotency.Transition{datedClaim(owner, time.Now().Add(time.Minute))})
 	apply(t, s, newClaims(3, owner))
 
+	execute(t, admin, "UPDATE store_identity SET changed_at = clock_timestamp() - interval '1 hour'")
+	if _, news := openWatched(t, dsn); news.len() != 0 {
+		t.Errorf("to one who comes an hour later the change was told as %v", news.all)
+	}
 	// Whoever knows that nothing was lost says so.
 	execute(t, admin, "UPDATE store_identity SET changed_at = '-infinity'")
 	apply(t, s, []idempotency.Transition{datedClaim(owner, old)})

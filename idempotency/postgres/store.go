@@ -49,7 +49,9 @@ type Options struct {
 	WalkEvery time.Duration
 	// Changed is called when connections lead to another server than before, by system identifier and
 	// timeline, as after a failover, and before anything is written there. What the former one had
-	// committed may be missing. It must not use the store. May be nil.
+	// committed may be missing. It is also called, with one name twice, when a store is opened less than a
+	// lease after that: others may still be bringing back what is missing. It must not use the store. May
+	// be nil.
 	Changed func(former, now string)
 	// Tracer sees every query. It must not keep arguments, which contain keys and bodies. May be nil.
 	Tracer pgx.QueryTracer
@@ -109,7 +111,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{timeout: o.StoreTimeout, lease: o.Lease, keep: o.Retention, grace: o.Grace, walks: pace{every: o.WalkEvery}, epochs: map[[16]byte]int64{}}
-	s.servers.tell = o.Changed
+	s.servers.lease, s.servers.tell = o.Lease, o.Changed
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		if err := prepare(ctx, c); err != nil {
 			return err
