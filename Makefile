@@ -39,7 +39,7 @@ staticcheck:
 .PHONY: race
 race: ## all tests under the race detector; skipped ones are listed with their reasons
 	@echo "== go test -race"
-	@CGO_ENABLED=1 go test -race -timeout 20m -json ./... | go run ./internal/testfilter
+	@CGO_ENABLED=1 go test -race -timeout 20m -json ./... | go run ./internal/testfilter $(if $(CI),-skips .ci/skips)
 
 .PHONY: quick
 quick: ## all tests without the race detector

@@ -1,11 +1,13 @@
 // Command testfilter makes the output of go test -json short: a line for each package, the output of
 // what failed, and at the end each skipped test with its reason, so that no test goes missing unseen.
-// It exits 1 if anything failed, or if it was given nothing to read.
+// It exits 1 if anything failed, if it was given nothing to read, or, with -skips, if a test was skipped
+// that the file named there does not allow to be.
 package main
 
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +16,18 @@ import (
 )
 
 func main() {
-	ok, err := filter(os.Stdin, os.Stdout)
+	skips := flag.String("skips", "", "file that says which tests may be skipped; without it all may")
+	flag.Parse()
+	mayBe := func(string) bool { return true }
+	if *skips != "" {
+		all, err := readAllowances(*skips)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "testfilter:", err)
+			os.Exit(1)
+		}
+		mayBe = func(reason string) bool { return allows(all, reason) }
+	}
+	ok, err := filter(os.Stdin, os.Stdout, mayBe)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testfilter:", err)
 	}
@@ -35,11 +48,11 @@ type event struct {
 
 type test struct{ pkg, name string }
 
-// filter reports whether everything passed. A line that is not JSON is passed on.
-func filter(in io.Reader, out io.Writer) (ok bool, err error) {
+// filter reports whether everything passed, and nothing was skipped that may not be. A line that is not JSON is passed on.
+func filter(in io.Reader, out io.Writer, mayBeSkipped func(reason string) bool) (ok bool, err error) {
 	output := map[test]string{}
 	var skipped []string
-	passed, failed := 0, 0
+	passed, failed, unexpected := 0, 0, 0
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -71,7 +84,13 @@ func filter(in io.Reader, out io.Writer) (ok bool, err error) {
 			fmt.Fprint(out, output[at])
 		case "skip":
 			if e.Test != "" {
-				skipped = append(skipped, fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(output[at])))
+				why := reason(output[at])
+				line := fmt.Sprintf("%s %s: %s", e.Package, e.Test, why)
+				if !mayBeSkipped(why) {
+					unexpected++
+					line += " (NOT ALLOWED HERE)"
+				}
+				skipped = append(skipped, line)
 			}
 		case "pass":
 			if e.Test == "" {
@@ -92,7 +111,7 @@ func filter(in io.Reader, out io.Writer) (ok bool, err error) {
 		fmt.Fprintln(out, "SKIP ", s)
 	}
 	fmt.Fprintf(out, "%d passed, %d failed, %d skipped\n", passed, failed, len(skipped))
-	return failed == 0 && passed+len(skipped) > 0, nil
+	return failed == 0 && unexpected == 0 && passed+len(skipped) > 0, nil
 }
 
 // reason is what a skipped test said, without go test's own lines.
