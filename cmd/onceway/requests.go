@@ -100,10 +100,7 @@ func newRequestsShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), r)
-			}
-			return printRecord(cmd.OutOrStdout(), r)
+			return printOne(cmd.OutOrStdout(), r, asJSON)
 		},
 	}
 	f.register(cmd)
@@ -146,10 +143,7 @@ func newRequestsResolveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(cmd.OutOrStdout(), r)
-			}
-			return printRecord(cmd.OutOrStdout(), r)
+			return printOne(cmd.OutOrStdout(), r, asJSON)
 		},
 	}
 	f.register(cmd)
@@ -160,6 +154,14 @@ func newRequestsResolveCommand() *cobra.Command {
 	answer.register(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// printOne prints one record, for people or for programs.
+func printOne(out io.Writer, r admin.Record, asJSON bool) error {
+	if asJSON {
+		return printJSON(out, r)
+	}
+	return printRecord(out, r)
 }
 
 func printJSON(out io.Writer, v any) error {
