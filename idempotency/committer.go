@@ -269,6 +269,7 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 	}
 	results, err := c.apply(l, batch)
 	if err == nil {
+		written := c.written.Load()
 		for i, it := range batch {
 			if _, note := it.t.(Note); note {
 				// It moved nothing.
@@ -277,10 +278,11 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 			} else if contradicts(it.t, results[i].Record) {
 				c.o.Observer.Contradicted(it.op)
 			}
-			it.finish(&results[i], nil)
-			if written := c.written.Load(); written != nil {
+			// Told first: who hears of a refused claim may begin to wait, and there is nothing new for him.
+			if _, claim := it.t.(Claim); written != nil && (results[i].Applied || !claim) {
 				(*written)(it.op)
 			}
+			it.finish(&results[i], nil)
 		}
 		l.settle(batch)
 		return nil, nil
