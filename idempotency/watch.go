@@ -106,7 +106,7 @@ func (s *seat) leave() {
 		delete(ws.of, s.id)
 		ws.marks.Delete(s.id)
 		ws.some.Store(int64(len(ws.of)))
-		if len(ws.of) == 0 {
+		if len(ws.of) == 0 && ws.over != nil {
 			select {
 			case ws.left <- struct{}{}:
 			default:
@@ -144,6 +144,12 @@ func (s *seat) latest() (rec Record, fresh bool, news <-chan struct{}, err error
 	defer ws.mu.Unlock()
 	if ws.over == nil {
 		ws.over = make(chan struct{})
+		for _, calls := range []chan struct{}{ws.left, ws.wake} { // that went to the loop before
+			select {
+			case <-calls:
+			default:
+			}
+		}
 		go ws.run()
 	}
 	return s.w.rec, s.w.round > s.since, s.w.news, s.w.err
@@ -189,10 +195,12 @@ func (ws *watches) run() {
 		case <-timer.C:
 		case <-ws.left:
 		}
-		timer.Reset(max(pause-leastPause, 0))
-		select {
-		case <-timer.C:
-		case <-ws.wake:
+		if pause > leastPause {
+			timer.Reset(pause - leastPause)
+			select {
+			case <-timer.C:
+			case <-ws.wake:
+			}
 		}
 	}
 }
