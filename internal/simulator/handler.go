@@ -63,22 +63,22 @@ func (v *visit) handle(d *stream) (reply, bool) {
 	case reconcile:
 		settled := func(r idempotency.Record) bool { return r.State != idempotency.Executing }
 		rec, err := engine.Await(ctx, op.id, d.between(0, 5*time.Second), settled)
-		return v.shown(look, rec, err)
+		return v.shown(look, rec, err, d)
 	case cancel:
 		res, err := v.g.committer.Submit(idempotency.Cancel{Operation: op.Operation, Retention: keep}, nil)
-		return v.shown(look, res.Record, err)
+		return v.shown(look, res.Record, err, d)
 	case acknowledge:
 		res, err := v.g.committer.Submit(idempotency.Acknowledge{Operation: op.id}, nil)
 		if err == nil {
 			v.g.cache.Drop(op.id)
 		}
-		return v.shown(look, res.Record, err)
+		return v.shown(look, res.Record, err, d)
 	}
 	decision, err := engine.Begin(ctx, idempotency.Request{
 		ID: op.id, Operation: op.Operation, Fingerprint: printOf(v.ex.print), Method: "POST", Target: "/orders",
 		Budget: budget, Resend: op.resend, Retention: keep,
 	})
-	if v.g.awake(d) != nil {
+	if !v.g.step(d) { // copies of a request share a claim, and hear of it at one instant
 		return reply{}, false
 	}
 	if err != nil {
@@ -95,12 +95,12 @@ func (v *visit) handle(d *stream) (reply, bool) {
 			// What is said is about the attempt that was waited for, and the record is a later one's.
 			o.Record.Attempt.N, o.Record.Revision = decision.Record.Attempt.N, 0
 		}
-		return v.concluded(look, o, err)
+		return v.concluded(look, o, err, d)
 	case idempotency.Mismatch, idempotency.Incomparable:
 		return reply{mismatch: true, state: decision.Record.State}, v.g.awake(d) == nil
 	case idempotency.Claimable, idempotency.Replay, idempotency.NoBody, idempotency.InDoubt, idempotency.Forbidden, idempotency.Damage:
 	}
-	return v.shown(look, decision.Record, nil)
+	return v.shown(look, decision.Record, nil, d)
 }
 
 // execute sends the request once and records what became of it.
@@ -111,7 +111,7 @@ func (v *visit) execute(look look, x *idempotency.Execution, d *stream) (reply, 
 		return reply{}, false
 	}
 	if x.Ready() != nil {
-		return v.concluded(look, x.Release("no-lease", nil), nil)
+		return v.concluded(look, x.Release("no-lease", nil), nil, d)
 	}
 	// From here to the first byte a pause longer than the lease goes unnoticed: a limit that docs/guarantee.md states.
 	b, op := v.g.w.backend, v.ex.op
@@ -143,20 +143,20 @@ func (v *visit) execute(look look, x *idempotency.Execution, d *stream) (reply, 
 	default:
 		said = x.Doubt(o.cause)
 	}
-	return v.concluded(look, said, nil)
+	return v.concluded(look, said, nil, d)
 }
 
-func (v *visit) concluded(look look, o idempotency.Outcome, err error) (reply, bool) {
+func (v *visit) concluded(look look, o idempotency.Outcome, err error, d *stream) (reply, bool) {
 	if err == nil && o.Err != nil {
 		v.g.w.trace.add("%s could not record: %v", v.g.name, o.Err)
 		return reply{state: idempotency.Unknown, undecided: true}, !v.g.dead.Load()
 	}
-	return v.shown(look, o.Record, err)
+	return v.shown(look, o.Record, err, d)
 }
 
 // shown notes that a record is shown to a client. An error says that nobody knows.
-func (v *visit) shown(look look, r idempotency.Record, err error) (reply, bool) {
-	if v.g.dead.Load() {
+func (v *visit) shown(look look, r idempotency.Record, err error, d *stream) (reply, bool) {
+	if !v.g.step(d) { // all who waited for it hear of it at one instant
 		return reply{}, false
 	}
 	if err != nil {
