@@ -250,7 +250,11 @@ func (s *Store) run(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch) error
 	}
 	delete(notes, unreplicated)
 	if err := conn.SendBatch(ctx, b).Close(); err != nil {
-		return classify(err)
+		err = classify(err)
+		if conn.Conn().IsClosed() && ctx.Err() == nil {
+			err = &brokenError{err}
+		}
+		return err
 	}
 	if notes[unreplicated] != nil {
 		return errUnreplicated

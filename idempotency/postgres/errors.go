@@ -59,6 +59,12 @@ func classify(err error) error {
 	return e
 }
 
+// brokenError says that a connection came to its end with the error, and not for lack of time. What was sent
+// over it may have been done.
+type brokenError struct{ error }
+
+func (e *brokenError) Unwrap() error { return e.error }
+
 // errUnreplicated says that the server committed, but gave up waiting for its synchronous standby.
 var errUnreplicated = errors.New("the commit was not confirmed by the synchronous standby")
 

@@ -418,3 +418,26 @@ func TestLargeBatch(t *testing.T) {
 		}
 	}
 }
+
+// After a restart of the server every connection in the pool is a broken one. A look is harmless to repeat, so
+// nobody gets to hear of that.
+func TestFindAfterAllSessionsEnded(t *testing.T) {
+	dsn := newDatabase(t)
+	s, admin := openStore(t, dsn), openAdmin(t, dsn)
+	ids := []idempotency.OperationID{{1}}
+	const sessions = `FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'`
+	for range 5 {
+		var looks sync.WaitGroup
+		for range 8 {
+			looks.Go(func() {
+				if _, err := s.Find(context.Background(), ids); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		looks.Wait()
+		if _, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid, 10000) "+sessions); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

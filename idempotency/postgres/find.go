@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -88,8 +89,18 @@ func days(records []readRecord) (first, last time.Time) {
 	return first, last
 }
 
-// read runs a query for the records of ids, which returns one row for each.
+// read runs a query for the records of ids, which returns one row for each. Where a connection turns out to
+// be broken, as all are after a restart of the server, it reads once more, by a new one.
 func (s *Store) read(ctx context.Context, ids []idempotency.OperationID, query string, payloads bool, args ...any) ([]readRecord, error) {
+	records, err := s.readOnce(ctx, ids, query, payloads, args...)
+	if broken := (*brokenError)(nil); errors.As(err, &broken) {
+		s.claims.Reset()
+		records, err = s.readOnce(ctx, ids, query, payloads, args...)
+	}
+	return records, err
+}
+
+func (s *Store) readOnce(ctx context.Context, ids []idempotency.OperationID, query string, payloads bool, args ...any) ([]readRecord, error) {
 	records := make([]readRecord, 0, len(ids))
 	var b pgx.Batch
 	if payloads {
