@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,6 +12,7 @@ import (
 // does not read. What streams through has no such bounds. Unwrap lets http.ResponseController through.
 type recorder struct {
 	http.ResponseWriter
+	body    io.Reader // of the request, where what is not read of it stands in the way of the answer
 	status  int
 	streams bool // passed through
 	unread  bool // there is a request body, and it has not been read to its end
@@ -18,12 +20,20 @@ type recorder struct {
 }
 
 func newRecorder(w http.ResponseWriter, r *http.Request) *recorder {
-	return &recorder{ResponseWriter: w, unread: r.ContentLength != 0}
+	out := &recorder{ResponseWriter: w, unread: r.ContentLength != 0}
+	if r.ProtoMajor == 1 && r.Header.Get("Expect") == "" { // HTTP/2 ends the stream, and who expects is told
+		out.body = r.Body
+	}
+	return out
 }
 
-// lingerFor is how long a refused client may go on sending a body that nobody wants. net/http reads no
-// more than 256 KiB of it.
-const lingerFor = 3 * time.Second
+// How long, and how far, a refused client may go on sending a body that nobody wants: net/http reads 256 KiB
+// of it before the answer, we read on after it. Where we stopped, whatever comes further would be
+// answered by a reset, and that may destroy the answer before the client has read it (RFC 9112 section 9.6).
+const (
+	lingerFor   = 5 * time.Second // each
+	lingerBytes = 64 << 20
+)
 
 func (w *recorder) WriteHeader(status int) {
 	if status >= 200 || status == http.StatusSwitchingProtocols {
@@ -60,6 +70,10 @@ func (w *recorder) finish() {
 	}
 	c := http.NewResponseController(w.ResponseWriter)
 	_ = c.Flush()
+	if w.unread && w.body != nil {
+		_ = c.SetReadDeadline(time.Now().Add(lingerFor))
+		_, _ = io.CopyN(io.Discard, w.body, lingerBytes) // nothing, if net/http has read it all
+	}
 	_ = c.SetWriteDeadline(time.Time{})
 }
 

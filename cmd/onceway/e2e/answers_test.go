@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -168,6 +169,12 @@ func tooLargeAnswers(t *testing.T, at *table) {
 			wantUnseen(t, at.g, at.b, key)
 			at.g.Do(t, rig.Request{Path: "/small", Key: key, Body: "1234567890"}).Is(t, executed)
 		})
+	}
+	// Who sends all of it before he reads gets the answer, too, and not a reset.
+	for _, path := range []string{"/small", "/_reconcile/v1/query"} {
+		much := strings.Repeat("x", 24<<20)
+		at.g.Send(t, "POST", "POST "+path+" HTTP/1.1\r\nHost: "+rig.Host+"\r\nIdempotency-Key: "+newKey()+
+			"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(much))+"\r\n\r\n"+much, false).Is(t, refused(413, "request-too-large"))
 	}
 	key := newKey()
 	at.g.Send(t, "POST", "POST /small HTTP/1.1\r\nHost: "+rig.Host+"\r\nIdempotency-Key: "+key+
