@@ -69,7 +69,7 @@ func provedWrong(t *testing.T, b *ledger.Backend, r rig.Request, other *rig.Gate
 // lockFile keeps everybody from writing a SQLite file.
 func lockFile(t *testing.T, path string) (unlock func()) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path)
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(20000)") // the gateway may be writing
 	if err != nil {
 		t.Fatal(err)
 	}
