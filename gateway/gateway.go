@@ -16,6 +16,7 @@ import (
 
 	"github.com/onceway/onceway/gateway/caller"
 	"github.com/onceway/onceway/gateway/config"
+	"github.com/onceway/onceway/gateway/cors"
 	"github.com/onceway/onceway/gateway/probe"
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/reconcile"
@@ -43,6 +44,9 @@ type Gateway struct {
 	routes     *route.Table
 	bounds     map[*config.Route]*bound
 	unrouted   *telemetry.Route
+	own        *telemetry.Route // of our own addresses
+	pages      *cors.Policy     // of what has no route
+	ownPages   *cors.Policy     // of our own addresses
 	basePath   string
 	reconcile  http.Handler
 	prober     *probe.Prober
@@ -74,6 +78,7 @@ type bound struct {
 	timeout  time.Duration
 	seen     *telemetry.Route
 	observed *telemetry.Upstream
+	pages    *cors.Policy
 }
 
 // New makes a gateway. Close ends it. The error is about a caller policy that is not available.
@@ -89,6 +94,7 @@ func New(o Options) (*Gateway, error) {
 	g := &Gateway{
 		engine: o.Engine, callers: callers, bounds: make(map[*config.Route]*bound), routes: route.New(c.Routes), unrouted: o.Observer.Route("none", "/**"),
 		basePath: c.Reconcile.BasePath, observer: o.Observer, log: o.Log, now: o.Now,
+		own: o.Observer.Route("reconcile", c.Reconcile.BasePath+"/**"), pages: cors.New(c.CORS), ownPages: cors.New(everyCORS(c)...),
 		retention: c.Retention, maxWait: c.MaxWait, trusted: caller.NewTrusted(c.TrustedProxies),
 	}
 	g.bodies.limit, g.bodies.loading.limit = c.BodyBudget, c.BodyBudget/loadingShare
@@ -109,6 +115,7 @@ func New(o Options) (*Gateway, error) {
 		b := &bound{
 			route: r, up: ups[r.Upstream], timeout: c.UpstreamOf(*r).Timeout,
 			seen: o.Observer.Route(r.Name, r.Match.Path), observed: seen[r.Upstream],
+			pages: cors.New(c.CORS, r.CORS),
 		}
 		b.proxy = g.newProxy(b)
 		g.bounds[r] = b
@@ -164,11 +171,18 @@ func (g *Gateway) serve(out *recorder, r *http.Request) {
 	// Ambiguity is judged by the route, so the path is first read as if it were allowed.
 	t, err := route.ParseTarget(r.Method, r.RequestURI, true)
 	if err == nil && g.isOwn(t.Path) {
+		if out.pages = g.ownPages; g.preflightOfOurs(out, r) {
+			return
+		}
 		g.reconcile.ServeHTTP(out, inNormalForm(r, t))
 		return
 	}
+	out.pages = g.pages
 	if err != nil {
 		g.unroutable(out, r, g.unrouted, problem.NewRequestMalformed(sentence(err)))
+		return
+	}
+	if g.preflight(out, r, t) {
 		return
 	}
 	matched, ok := g.routes.Match(r.Method, r.Host, t.Path)
@@ -177,6 +191,7 @@ func (g *Gateway) serve(out *recorder, r *http.Request) {
 		return
 	}
 	b := g.bounds[matched]
+	out.pages = b.pages
 	if !b.route.RawPaths {
 		if err := t.CheckAmbiguous(r.Method); err != nil {
 			g.unroutable(out, r, b.seen, problem.NewPathAmbiguous(sentence(err)))

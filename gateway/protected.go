@@ -18,6 +18,7 @@ import (
 
 // protected takes a request through the steps of docs/guarantee.md, in their order.
 func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Target, ev *telemetry.Event) {
+	w.readable = true
 	// 1. What needs no record; the whole request.
 	in, err := g.takeIn(w, r, b, t)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/onceway/onceway/gateway/cors"
 )
 
 // recorder remembers the status for the event, and bounds how long a client may take with an answer of
@@ -17,10 +19,15 @@ type recorder struct {
 	streams bool // passed through
 	unread  bool // there is a request body, and it has not been read to its end
 	bounded bool // a write deadline is set
+
+	// What pages may know of the answer.
+	request  *http.Request
+	pages    *cors.Policy
+	readable bool // every field of it
 }
 
 func newRecorder(w http.ResponseWriter, r *http.Request) *recorder {
-	out := &recorder{ResponseWriter: w, unread: r.ContentLength != 0}
+	out := &recorder{ResponseWriter: w, unread: r.ContentLength != 0, request: r}
 	if r.ProtoMajor == 1 && r.Header.Get("Expect") == "" { // HTTP/2 ends the stream, and who expects is told
 		out.body = r.Body
 	}
@@ -38,6 +45,7 @@ const (
 func (w *recorder) WriteHeader(status int) {
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		w.status = status
+		w.pages.Answer(w.Header(), w.request, w.readable)
 		if !w.streams && !w.bounded {
 			w.bound()
 		}

@@ -77,6 +77,9 @@ func (s *server) banner() string {
 	fmt.Fprintf(&b, "  listen   %s://%s   reconciliation %s   admin http://%s\n", scheme, s.listening.Addr(), c.Reconcile.BasePath, s.operating.Addr())
 	fmt.Fprintf(&b, "  store    %s   schema %d   lease %s   retention %s / %s\n", s.store.title, s.store.schema, c.Lease, c.Retention.Response, c.Retention.Key)
 	fmt.Fprintf(&b, "  caller   %s\n", callerTitle(c.Caller))
+	if pages := corsTitle(c.CORS); pages != "" {
+		fmt.Fprintf(&b, "  pages    %s\n", pages)
+	}
 	for _, r := range c.Routes {
 		fmt.Fprintf(&b, "  route    %s\n", routeTitle(c, r))
 	}
@@ -96,6 +99,18 @@ func callerTitle(c config.Caller) string {
 	return "none: all clients are one caller"
 }
 
+// corsTitle says which pages may read answers; "" for none.
+func corsTitle(c config.CORS) string {
+	if len(c.Origins) == 0 {
+		return ""
+	}
+	title := "of " + strings.Join(c.Origins, ", ")
+	if c.Credentials {
+		title += " with credentials"
+	}
+	return title + " may read answers"
+}
+
 func routeTitle(c *config.Config, r config.Route) string {
 	u := c.UpstreamOf(r)
 	targets := make([]string, len(u.Targets))
@@ -111,15 +126,19 @@ func routeTitle(c *config.Config, r config.Route) string {
 	}
 	p := r.Idempotency
 	title := fmt.Sprintf("%s   %s -> %s (%s)   idempotency %s", r.Name, match, u.Name, strings.Join(targets, ", "), p.Mode)
+	pages := corsTitle(r.CORS)
+	if pages != "" {
+		pages = "\n             pages " + pages
+	}
 	if p.Mode == config.ModeOff {
-		return title
+		return title + pages
 	}
 	methods := "methods not idempotent by RFC 9110"
 	if len(p.Methods) > 0 {
 		methods = strings.Join(p.Methods, ", ")
 	}
 	return title + fmt.Sprintf("   key %s   %s   timeout %s\n             on unknown %s\n             503 means %s   not executed: %s   unknown: %s",
-		p.Header, methods, u.Timeout, doubtTitle(p), meaning(p, 503), numbers(p.NotExecutedStatuses), numbers(p.UnknownStatuses))
+		p.Header, methods, u.Timeout, doubtTitle(p), meaning(p, 503), numbers(p.NotExecutedStatuses), numbers(p.UnknownStatuses)) + pages
 }
 
 // doubtTitle says what happens to an operation of which nobody knows whether it was executed.

@@ -116,18 +116,6 @@ func parseTarget(s string) (u *url.URL, message, hint string) {
 	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, "", ""
 }
 
-// checkOrigin checks one serialised origin (RFC 6454, section 6.2).
-func checkOrigin(s string) (origin, message, hint string) {
-	u, err := url.Parse(s)
-	if s == "*" {
-		return s, "", ""
-	}
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !isHost(u.Hostname()) || s != u.Scheme+"://"+u.Host {
-		return "", "is not an origin", "write it as in https://app.example.com"
-	}
-	return s, "", ""
-}
-
 // resolve makes a path from the file relative to the working directory.
 func (d *decoder) resolve(path string) string {
 	if path == "" || filepath.IsAbs(path) || d.dir == "" {

@@ -33,6 +33,7 @@ func (d *decoder) check(c *Config) {
 		d.addAt("spool_limit", "must be greater than 0", "leave spool away to have none")
 	}
 	d.checkTokens(c)
+	d.checkCORS("cors", c.CORS)
 	d.checkUpstreams(c)
 	d.checkRoutes(c)
 }
@@ -140,6 +141,7 @@ func (d *decoder) checkRoutes(c *Config) {
 			d.addAt(at+".upstream", "no upstream has this name", didYouMean(r.Upstream, names), names...)
 		}
 		d.checkIdempotency(at+".idempotency", &r.Idempotency, c)
+		d.checkCORS(at+".cors", r.CORS)
 	}
 }
 

@@ -109,9 +109,10 @@ type Limits struct {
 	Unsettled         int
 }
 
-// CORS lists the origins whose scripts may read our answers; default none.
+// CORS lists the origins whose pages may read our answers.
 type CORS struct {
-	Origins []string
+	Origins     []string // exact, * for every one, or https://*.example.com for all below a name; default none
+	Credentials bool     // pages may send cookies and client certificates, too; not with *; default false
 }
 
 // Reconcile places the reconciliation API.

@@ -65,7 +65,9 @@ func (c Caller) pairs() pairs {
 	return pairs{} // the other ways do not load in this version
 }
 
-func (c CORS) pairs() pairs { return pairs{{"origins", texts(c.Origins)}} }
+func (c CORS) pairs() pairs {
+	return pairs{{"origins", texts(c.Origins)}, {"credentials", c.Credentials}}
+}
 
 func (u Upstream) pairs() pairs {
 	return pairs{

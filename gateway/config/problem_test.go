@@ -94,10 +94,24 @@ routes: [{name: a, match: {path: /}, upstream: a}]`, []string{
 		}},
 		{"control characters", least + `listen: "a\nb"`, []string{":4: listen: contains control characters…"}},
 		{"not yet available", strings.Replace(strings.Replace(route, "none: {}", "jwt: {issuer: a}", 1), "%", "attach_wait: 1s", 1) +
-			"spool: a\ntls: {cert: a, key: b, client_ca: c}\nlimits: {requests_per_second: 1, in_flight: 1, unsettled: 1}\ncors: {origins: ['*']}", []string{
+			"spool: a\ntls: {cert: a, key: b, client_ca: c}\nlimits: {requests_per_second: 1, in_flight: 1, unsettled: 1}", []string{
 			":1: caller.jwt: not available in this version…", ":5: tls.client_ca: not available…",
-			":6: limits.requests_per_second: not available…", ":6: limits.in_flight: not available…", ":6: limits.unsettled: not available…", ":7: cors.origins: not available…",
+			":6: limits.requests_per_second: not available…", ":6: limits.in_flight: not available…", ":6: limits.unsettled: not available…",
 		}},
+		{"origins", least + `cors: {origins: [app.example.com, "https://App.example.com", "https://a.example/", "https://a.example:443", "http://a:80",
+  "null", "ftp://a", "https://u@a", "https://*.com", "https://*.10.0.0.1", "https://a.*.b.c", "https://bücher.example", "https://a:0", "https://a:",
+  "https://a.example", "https://a.example"]}`, []string{
+			":4: cors.origins[0]: is not an origin…https://app.example.com", ":4: cors.origins[1]: contains upper-case…did you mean https://app.example.com?",
+			":4: cors.origins[2]: has more than…did you mean https://a.example?", ":4: cors.origins[3]: names the port…did you mean https://a.example?",
+			":4: cors.origins[4]: names the port…did you mean http://a?", ":5: cors.origins[5]: is what files…", ":5: cors.origins[6]: must begin with https://…",
+			":5: cors.origins[7]: has more than…did you mean https://a?", ":5: cors.origins[8]: stands for names…", ":5: cors.origins[9]: stands for names…",
+			":5: cors.origins[10]: has * where…", ":5: cors.origins[11]: has no valid host…xn--", ":5: cors.origins[12]: has no port…",
+			":5: cors.origins[13]: has no port…", ":6: cors.origins[15]: is listed twice",
+		}},
+		{"all origins", strings.Replace(least, "upstream: orders", "upstream: orders, cors: {origins: ['https://a.example', '*']}", 1) + "cors: {origins: ['*'], credentials: true}", []string{
+			":3: routes[0].cors.origins: * stands for all others…", ":4: cors.credentials: cannot be true for every origin…name the origins",
+		}},
+		{"credentials of nobody", least + "cors: {credentials: true}", []string{":4: cors.credentials: there are no origins…list them in cors.origins"}},
 		{"probe", strings.Replace(route, "%", "on_unknown: probe, probe: {executed: [200, 404], headers: {onceway-attempt: '1', host: x}}", 1), []string{
 			":3: routes[0].idempotency.probe.headers.onceway-attempt: Onceway-Attempt is not for you to set…",
 			":3: routes[0].idempotency.probe.headers.host: Host is not for you to set…",

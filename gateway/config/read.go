@@ -183,7 +183,10 @@ func (d *decoder) limits(l *Limits) field {
 
 func (d *decoder) cors(c *CORS) field {
 	return func(path string, n *yaml.Node) {
-		d.mapping(path, n, fields{"origins": d.strings(&c.Origins, checkOrigin)})
+		d.mapping(path, n, fields{
+			"origins":     d.strings(&c.Origins, checkOrigin),
+			"credentials": d.boolean(&c.Credentials),
+		})
 	}
 }
 

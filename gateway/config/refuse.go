@@ -1,9 +1,5 @@
 package config
 
-import (
-	"strconv"
-)
-
 // refuse reports what parses, because its key belongs to the format, but is not built yet.
 func (d *decoder) refuse(c *Config) {
 	d.unavailable("tls.client_ca", c.TLS.ClientCA != "")
@@ -13,11 +9,6 @@ func (d *decoder) refuse(c *Config) {
 	d.unavailable("limits.requests_per_second", c.Limits.RequestsPerSecond != 0)
 	d.unavailable("limits.in_flight", c.Limits.InFlight != 0)
 	d.unavailable("limits.unsettled", c.Limits.Unsettled != 0)
-	d.unavailable("cors.origins", len(c.CORS.Origins) > 0)
-	for n, r := range c.Routes {
-		at := "routes[" + strconv.Itoa(n) + "]"
-		d.unavailable(at+".cors.origins", len(r.CORS.Origins) > 0)
-	}
 }
 
 func (d *decoder) unavailable(path string, set bool) {

@@ -44,6 +44,12 @@ var mutants = []mutant{
 	{name: "overdue attempts never in doubt", file: "idempotency/record.go", pkg: "idempotency", test: "TestDerive",
 		edits: change(`} else if now.After(r.Deadline.Add(lease)) {`, `} else if false {`)},
 
+	{name: "credentials meant for another page", file: "gateway/cors/answer.go", pkg: "gateway/cors", test: "TestAnswer", quick: true,
+		edits: change(`		delete(h, allowCredentials)`, ``)},
+	{name: "any origin with the right end is listed", file: "gateway/cors/policy.go", pkg: "gateway/cors", test: "TestPolicyLists",
+		edits: change(`if !ok || name == "" {`, `if ok || name == "" {
+		return ok`)},
+
 	// The core, in simulated worlds: each invariant of the simulator catches something.
 	simulated("I1: operation in doubt executed again", "idempotency/table.go", "I1",
 		edit{`if seen.State == Unknown && !t.Resend || seen.Contradicted ||`, `if seen.Contradicted ||`}),
