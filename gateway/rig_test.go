@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -35,14 +36,27 @@ type rig struct {
 type hookedStore struct {
 	*storetest.Model
 	before atomic.Pointer[func([]idempotency.Transition)]
+	down   atomic.Bool // nothing is written or read
 }
 
 func (s *hookedStore) Apply(ctx context.Context, ts []idempotency.Transition) ([]idempotency.Result, error) {
 	if f := s.before.Load(); f != nil {
 		(*f)(ts)
 	}
+	if s.down.Load() {
+		return nil, &idempotency.RolledBackError{Err: errDown}
+	}
 	return s.Model.Apply(ctx, ts)
 }
+
+func (s *hookedStore) Find(ctx context.Context, ids []idempotency.OperationID) ([]idempotency.Record, error) {
+	if s.down.Load() {
+		return nil, errDown
+	}
+	return s.Model.Find(ctx, ids)
+}
+
+var errDown = errors.New("the store is down")
 
 type steadyClock struct{ since time.Time }
 
@@ -51,10 +65,16 @@ func (c steadyClock) Now() time.Duration { return time.Since(c.since) }
 // start takes the lines of a configuration that follow `mode: required` in the only route.
 func start(t testing.TB, backend http.HandlerFunc, settings string) *rig {
 	t.Helper()
+	return startWith(t, backend, "caller: {none: {}}\nupstreams: {b: {targets: ['BACKEND']}}\nroutes:\n"+
+		"- {name: all, match: {path: '/**'}, upstream: b, idempotency: {mode: required"+settings+"}}\n")
+}
+
+// startWith takes a whole configuration, in which BACKEND stands for the address of the backend.
+func startWith(t testing.TB, backend http.HandlerFunc, yaml string) *rig {
+	t.Helper()
 	server := httptest.NewServer(backend)
 	t.Cleanup(server.Close)
-	yaml := "caller: {none: {}}\nupstreams: {b: {targets: ['" + server.URL + "']}}\nroutes:\n" +
-		"- {name: all, match: {path: '/**'}, upstream: b, idempotency: {mode: required" + settings + "}}\n"
+	yaml = strings.ReplaceAll(yaml, "BACKEND", server.URL)
 	c, err := config.Load(config.Source{File: "test.yaml", Data: []byte(yaml)})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,56 @@
+package client
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+// record is what a client needs of a record of the gateway.
+type record struct {
+	Key   string `json:"key"`
+	State string `json:"state"`
+	Next  string `json:"next"`
+}
+
+// answer is what the record decides, wherever it came from.
+func (r record) answer(floor time.Duration) answer {
+	if r.Next == done || r.Next == stop {
+		floor = 0
+	}
+	return answer{signed: r.State != "", status: http.StatusOK, state: r.State, next: r.Next, whole: true, floor: floor}
+}
+
+// readQuery reads the answer to a query for these keys. A key that it does not mention, and every key if it is
+// no whole answer of the gateway, gets what teaches nothing.
+func readQuery(status int, h http.Header, content []byte, whole bool, keys []string, now time.Time) map[string]answer {
+	all := read(status, h, content, whole, now)
+	answers := make(map[string]answer, len(keys))
+	for _, key := range keys {
+		answers[key] = all
+	}
+	if !all.signed || status != http.StatusOK {
+		return answers
+	}
+	var found struct {
+		Records []record
+		Unseen  []string
+	}
+	if !whole || json.Unmarshal(content, &found) != nil {
+		found.Records, found.Unseen = nil, nil
+	}
+	for _, key := range keys {
+		answers[key] = answer{status: status, floor: all.floor}
+	}
+	for _, r := range found.Records {
+		if _, asked := answers[r.Key]; asked {
+			answers[r.Key] = r.answer(all.floor)
+		}
+	}
+	for _, key := range found.Unseen {
+		if _, asked := answers[key]; asked {
+			answers[key] = record{Key: key, State: stateUnseen, Next: resend}.answer(all.floor)
+		}
+	}
+	return answers
+}

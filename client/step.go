@@ -1,0 +1,181 @@
+package client
+
+import "time"
+
+// State is what a client knows of one intent. docs/client-protocol.md has the table of its moves.
+type State string
+
+const (
+	Queued        State = "queued"        // nothing is on its way that could still be executed unseen, or sending again is right: send
+	Doubt         State = "doubt"         // a copy may have arrived: ask
+	Executed      State = "executed"      // it was executed, and its answer is not here yet: send, which executes nothing
+	Cancelling    State = "cancelling"    // it is not wanted any more, and not yet forbidden: cancel
+	Acknowledging State = "acknowledging" // its answer is here, and is to be erased there: acknowledge
+	Settled       State = "settled"       // nothing is left to do; Outcome says how it ended
+)
+
+// Outcome is how an intent ended.
+type Outcome string
+
+const (
+	OutcomeExecuted    Outcome = "executed"    // once; without an answer if that is forgotten
+	OutcomeCancelled   Outcome = "cancelled"   // not executed, and never will be
+	OutcomeRefused     Outcome = "refused"     // not executed as it is, and never will be: the answer says why
+	OutcomeExpired     Outcome = "expired"     // never to be executed any more; nobody can say whether it was
+	OutcomeUnprotected Outcome = "unprotected" // the gateway let it through without a key: a mistake in a configuration
+)
+
+// Standing is the part of an entry that decides.
+type Standing struct {
+	State   State   `json:"state"`
+	Open    int     `json:"open"`              // copies sent for which no signed answer came, also the one on its way
+	Outcome Outcome `json:"outcome,omitempty"` // of what is settled
+	Refused bool    `json:"refusal,omitempty"` // it was refused while a copy was open: cancelled to make that true
+	Denied  bool    `json:"denied,omitempty"`  // the answer before was a 401
+}
+
+// Call is what a client can do about an entry.
+type Call string
+
+const (
+	Send        Call = "send"        // the request, with its key
+	Ask         Call = "ask"         // for its record, alone or in a query
+	Cancel      Call = "cancel"      //
+	Acknowledge Call = "acknowledge" //
+	Finish      Call = "finish"      // nothing: tell whoever waits
+	Halt        Call = "halt"        // nothing, until somebody has changed something: repeating does not help
+	heard       Call = "heard"       // a record came unasked
+)
+
+// Values of Idempotency-State and Idempotency-Next that decide something.
+const (
+	done, wait, resend, reconcile, stop                              = "done", "wait", "resend", "reconcile", "stop"
+	stateCancelled, stateForgotten, stateRejected, stateUnseen, bare = "cancelled", "forgotten", "rejected", "unseen", "unprotected"
+)
+
+// answer is what came back for a call, as far as it decides anything.
+type answer struct {
+	signed      bool // Onceway answered: there is exactly one Idempotency-State
+	status      int  // 0 = there was no answer
+	state, next string
+	code        string // of a problem
+	whole       bool   // its content is complete
+	floor       time.Duration
+}
+
+// step is what follows from an answer.
+type step struct {
+	call      Call
+	floor     time.Duration // not before
+	authorize bool          // with new credentials
+	deliver   bool          // the answer is the intent's answer, or the refusal that ended it
+}
+
+// begin returns what an entry needs, and its standing as it must be stored before the call's first byte: a
+// client that dies meanwhile finds itself in doubt.
+func begin(s Standing) (Standing, Call) {
+	if s.State == Queued {
+		s.State, s.Open = Doubt, s.Open+1
+		return s, Send
+	}
+	return s, s.call()
+}
+
+// call is what a state asks for.
+func (s Standing) call() Call {
+	return map[State]Call{Queued: Send, Doubt: Ask, Executed: Send, Cancelling: Cancel, Acknowledging: Acknowledge, Settled: Finish}[s.State]
+}
+
+// learn is the whole machine: what follows for an entry from an answer to a call.
+func learn(s Standing, c Call, a answer) (Standing, step) {
+	denied := a.status == 401 && !(a.signed && a.next == done)
+	again := denied && s.Denied
+	if a.signed {
+		s.Denied = false
+		if c == Send && s.Open > 0 {
+			s.Open-- // this copy is accounted for
+		}
+	}
+	if denied { // whoever says so: with new credentials, once
+		s.Denied = true
+		if a.signed && c == Send && s.State == Doubt {
+			s.State = Queued
+		}
+		if again {
+			return s, step{call: Halt}
+		}
+		return s, step{call: s.call(), floor: a.floor, authorize: true}
+	}
+	switch {
+	case !a.signed:
+		// Nobody knows who this was: nothing is learnt.
+	case s.State == Settled:
+	case c == Acknowledge:
+		if a.status == 204 || a.state == stateUnseen || a.next == stop {
+			s.State = Settled
+			return s, step{call: Finish}
+		}
+	case c == Send && a.state == bare:
+		return s.settle(OutcomeUnprotected, true)
+	case c != Send && a.state == stateRejected: // about the call, not about the operation
+		switch {
+		case c == Cancel && a.code == "key-too-old" && s.Open == 0:
+			return s.settle(OutcomeCancelled, false)
+		case c == Cancel && a.code == "key-too-old":
+			return s.settle(OutcomeExpired, false)
+		case a.next == stop:
+			return s, step{call: Halt}
+		}
+	case a.next == done && a.state == stateForgotten:
+		return s.settle(OutcomeExecuted, false)
+	case a.next == done && c == Send && a.whole:
+		return s.settle(OutcomeExecuted, true)
+	case a.next == done:
+		s.State, s.Open, s.Refused = Executed, 0, false
+		return s, step{call: Send}
+	case a.next == stop && a.state == stateCancelled && s.Refused:
+		return s.settle(OutcomeRefused, true)
+	case a.next == stop && a.state == stateCancelled:
+		return s.settle(OutcomeCancelled, false)
+	case a.next == stop && c != Send:
+		return s, step{call: Halt}
+	case a.next == stop && a.status == 422: // the key is another request's
+		return s.settle(OutcomeRefused, true)
+	case s.State == Executed && a.next == stop:
+		return s.settle(OutcomeExecuted, false)
+	case s.State == Doubt && a.next == stop && s.Open == 0:
+		return s.settle(OutcomeRefused, true)
+	case s.State == Doubt && a.next == stop && a.code == "key-too-old":
+		return s.settle(OutcomeExpired, false)
+	case s.State == Doubt && a.next == stop:
+		s.State, s.Refused = Cancelling, true
+	case s.State == Doubt && a.next == resend:
+		s.State = Queued
+	case s.State == Queued && a.next != resend: // wait, reconcile, and what a later version may say
+		s.State = Doubt
+	}
+	return s, step{call: s.call(), floor: a.floor}
+}
+
+func (s Standing) settle(o Outcome, deliver bool) (Standing, step) {
+	return Standing{State: Settled, Outcome: o}, step{call: Finish, deliver: deliver}
+}
+
+// wishCancel is a user's wish that an intent never be executed. It may come too late.
+func wishCancel(s Standing) Standing {
+	switch {
+	case s.State == Queued && s.Open == 0: // nothing was ever sent
+		s.State, s.Outcome = Settled, OutcomeCancelled
+	case s.State == Queued, s.State == Doubt:
+		s.State = Cancelling
+	}
+	return s
+}
+
+// wishAcknowledge says that the answer is safe here.
+func wishAcknowledge(s Standing) Standing {
+	if s.State == Settled && s.Outcome == OutcomeExecuted {
+		s.State = Acknowledging
+	}
+	return s
+}
