@@ -17,6 +17,7 @@ import (
 	"github.com/onceway/onceway/gateway/caller"
 	"github.com/onceway/onceway/gateway/config"
 	"github.com/onceway/onceway/gateway/cors"
+	"github.com/onceway/onceway/gateway/limit"
 	"github.com/onceway/onceway/gateway/probe"
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/reconcile"
@@ -31,6 +32,7 @@ type Options struct {
 	Config   *config.Config
 	Engine   *idempotency.Engine
 	Probes   probe.Store // of the engine's store; needed where a route says on_unknown: probe
+	Doubts   Doubts      // of the engine's store; needed by limits.unsettled
 	Observer *telemetry.Observer
 	Log      *slog.Logger
 	Version  string
@@ -58,6 +60,9 @@ type Gateway struct {
 	maxWait    time.Duration
 	trusted    caller.Trusted
 	bodies     budget
+	limits     *limit.Callers // of new attempts
+	asks       *limit.Callers // of calls to our own APIs
+	askRate    int
 	upstreams  []*upstream.Upstream
 	leaving    atomic.Bool
 	draining   atomic.Bool
@@ -97,6 +102,7 @@ func New(o Options) (*Gateway, error) {
 		own: o.Observer.Route("reconcile", c.Reconcile.BasePath+"/**"), pages: cors.New(c.CORS), ownPages: cors.New(everyCORS(c)...),
 		retention: c.Retention, maxWait: c.MaxWait, trusted: caller.NewTrusted(c.TrustedProxies),
 	}
+	g.limits, g.asks, g.askRate = newLimits(c, o.Doubts), newAskLimits(c), c.Reconcile.RequestsPerSecond
 	g.bodies.limit, g.bodies.loading.limit = c.BodyBudget, c.BodyBudget/loadingShare
 	g.bodies.patience = c.StoreTimeout
 	g.work, g.giveUp = context.WithCancel(context.Background())
@@ -174,7 +180,9 @@ func (g *Gateway) serve(out *recorder, r *http.Request) {
 		if out.pages = g.ownPages; g.preflightOfOurs(out, r) {
 			return
 		}
-		g.reconcile.ServeHTTP(out, inNormalForm(r, t))
+		if g.mayAsk(out, r, t.Path) {
+			g.reconcile.ServeHTTP(out, inNormalForm(r, t))
+		}
 		return
 	}
 	out.pages = g.pages
@@ -263,8 +271,12 @@ func inNormalForm(r *http.Request, t route.Target) *http.Request {
 
 // isOwn reports whether a path is the gateway's own. Such requests are never forwarded.
 func (g *Gateway) isOwn(path string) bool {
-	return strings.HasPrefix(path, g.basePath) && (len(path) == len(g.basePath) || path[len(g.basePath)] == '/') ||
-		strings.HasPrefix(path, reconcile.WellKnown) && (len(path) == len(reconcile.WellKnown) || path[len(reconcile.WellKnown)] == '/')
+	return within(path, g.basePath) || within(path, reconcile.WellKnown)
+}
+
+// within reports whether a path is base or below it.
+func within(path, base string) bool {
+	return strings.HasPrefix(path, base) && (len(path) == len(base) || path[len(base)] == '/')
 }
 
 func (g *Gateway) unroutable(w *recorder, r *http.Request, seen *telemetry.Route, p problem.Problem) {

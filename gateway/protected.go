@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/onceway/onceway/gateway/config"
+	"github.com/onceway/onceway/gateway/limit"
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/route"
 	"github.com/onceway/onceway/gateway/telemetry"
@@ -28,29 +29,42 @@ func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Targ
 	ev.Operation, ev.BytesIn = in.id, int64(len(in.body))
 	e := &exchange{g: g, b: b, in: in, ev: ev}
 	slot, free := b.up.Acquire()
-	handedOver := false // to the attempt, which gives both back
+	var leave *limit.Leave // of the caller's own limits
+	handedOver := false    // to the attempt, which gives all of it back
 	defer func() {
 		if handedOver {
 			return
 		}
 		g.bodies.Give(in.reserved)
+		leave.Unused()
 		if free {
 			slot()
 		}
 	}()
 
-	// 2. to 4. Look up or claim. What can refuse a new attempt is known before.
+	// 2. to 4. Look up or claim. What can refuse a new attempt is known before, or asked for before the claim.
 	start := time.Now()
-	d, err := g.engine.Begin(g.work, idempotency.Request{
+	request := idempotency.Request{
 		ID: in.id, Operation: in.operation, Fingerprint: in.fingerprint, Method: r.Method, Target: in.target, Route: b.route.Name,
 		Budget: b.timeout, Resend: b.route.Idempotency.OnUnknown == config.OnUnknownResend,
 		KeyDate: in.keyDate, Retention: g.retention, Trace: ev.Trace(),
 		Refusal: g.mayStart(in, g.retention, free),
-	})
+		Admit:   func() (err error) { leave, err = g.admit(in, false); return err },
+	}
+	d, err := g.engine.Begin(g.work, request)
+	if limited(err) && d.Record.State == idempotency.Unknown && request.Resend {
+		// It counts among the unsettled already, and this attempt may settle it.
+		request.Admit = func() (err error) { leave, err = g.admit(in, true); return err }
+		d, err = g.engine.Begin(g.work, request)
+	}
 	ev.ClaimTook = time.Since(start)
-	if free && d.Ruling != idempotency.Granted {
-		slot() // whoever waits for another's attempt needs none
-		free = false
+	if d.Ruling != idempotency.Granted {
+		leave.Unused() // whoever waits for another's attempt needs none of it
+		leave = nil
+		if free {
+			slot()
+			free = false
+		}
 	}
 	if err != nil {
 		g.refuse(w, ev, err, in, d.Record)
@@ -58,7 +72,7 @@ func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Targ
 	}
 	switch d.Ruling {
 	case idempotency.Granted:
-		e.x, e.slot, e.call, e.expires = d.Execution, slot, ev.Dispatch(b.observed), d.Record.Expires
+		e.x, e.slot, e.leave, e.call, e.expires = d.Execution, slot, leave, ev.Dispatch(b.observed), d.Record.Expires
 		ev.Upstream, ev.Attempt = b.observed, d.Record.Attempt.N
 		handedOver = true
 		if in.prefer.respondAsync {
@@ -140,6 +154,7 @@ type exchange struct {
 	x       *idempotency.Execution
 	call    *telemetry.Call
 	slot    func()
+	leave   *limit.Leave
 	expires time.Time // of the key, as the claim said
 }
 
@@ -164,6 +179,7 @@ func (r *result) close() {
 func (e *exchange) run(r *http.Request) (res result) {
 	defer e.g.bodies.Give(e.in.reserved)
 	defer e.slot()
+	defer func() { e.leave.Ended(res.outcome.Err != nil || res.outcome.Record.State == idempotency.Unknown) }()
 	defer func() {
 		if fault := recover(); fault != nil {
 			e.g.panicked(e.call.Context(), fault)

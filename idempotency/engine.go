@@ -69,6 +69,9 @@ type Request struct {
 	Trace       Trace
 	// Refusal, if not nil, is why no new attempt may start now. A record is answered all the same.
 	Refusal error
+	// Admit, if not nil, is asked at most once, before a claim, whether this caller may have a new attempt: its
+	// error is a Refusal. It may block. What memory can answer is answered without it.
+	Admit func() error
 }
 
 // Decision is the answer to a Request.
@@ -85,7 +88,7 @@ type Decision struct {
 const claimTries = 3
 
 // Begin rules on a request. If nothing stands against it, it commits a claim and returns Granted: the
-// caller, and nobody else, sends the request once. An error is r.Refusal, ErrNoLease, ErrStoreChanged,
+// caller, and nobody else, sends the request once. An error is r.Refusal, Admit's, ErrNoLease, ErrStoreChanged,
 // ErrOverloaded, ErrStoreTimeout, ErrStopped or the store's; with any of them nothing is or will be sent. Claimable
 // comes with an error only.
 func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
@@ -101,6 +104,9 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 		}
 		if r.Refusal == nil {
 			r.Refusal = e.trusts(r)
+		}
+		if r.Refusal == nil && r.Admit != nil {
+			r.Refusal, r.Admit = r.Admit(), nil
 		}
 		var f *flight
 		opened := false

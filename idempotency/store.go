@@ -77,6 +77,8 @@ type RetentionStore interface {
 type CensusStore interface {
 	// InDoubt returns the number of records that are stored as unknown.
 	InDoubt(ctx context.Context) (int64, error)
+	// InDoubtOf returns the number of a caller's records that are stored as unknown, at most most.
+	InDoubtOf(ctx context.Context, caller Caller, most int) (int, error)
 	// Contradicted returns the number of records that an answer has proved wrong.
 	Contradicted(ctx context.Context) (int64, error)
 }

@@ -77,6 +77,9 @@ func (s *server) banner() string {
 	fmt.Fprintf(&b, "  listen   %s://%s   reconciliation %s   admin http://%s\n", scheme, s.listening.Addr(), c.Reconcile.BasePath, s.operating.Addr())
 	fmt.Fprintf(&b, "  store    %s   schema %d   lease %s   retention %s / %s\n", s.store.title, s.store.schema, c.Lease, c.Retention.Response, c.Retention.Key)
 	fmt.Fprintf(&b, "  caller   %s\n", callerTitle(c.Caller))
+	if limits := limitsTitle(c); limits != "" {
+		fmt.Fprintf(&b, "  limits   of each caller: %s\n", limits)
+	}
 	if pages := corsTitle(c.CORS); pages != "" {
 		fmt.Fprintf(&b, "  pages    %s\n", pages)
 	}
@@ -97,6 +100,23 @@ func callerTitle(c config.Caller) string {
 		return "none: all clients are one caller, and share their keys"
 	}
 	return "none: all clients are one caller"
+}
+
+// limitsTitle says what each caller may have at most; "" if that has no limits.
+func limitsTitle(c *config.Config) string {
+	var titles []string
+	for _, l := range []struct {
+		value int
+		of    string
+	}{
+		{c.Limits.RequestsPerSecond, "new requests a second"}, {c.Limits.InFlight, "attempts at once"},
+		{c.Limits.Unsettled, "operations running or in doubt"}, {c.Reconcile.RequestsPerSecond, "questions a second"},
+	} {
+		if l.value > 0 {
+			titles = append(titles, strconv.Itoa(l.value)+" "+l.of)
+		}
+	}
+	return strings.Join(titles, ", ")
 }
 
 // corsTitle says which pages may read answers; "" for none.

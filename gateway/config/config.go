@@ -102,11 +102,11 @@ type CallerMTLS struct {
 	Field MTLSField
 }
 
-// Limits hold per caller; 0 is off, the default.
+// Limits hold per caller, for new attempts; 0 is off, the default.
 type Limits struct {
-	RequestsPerSecond int
-	InFlight          int
-	Unsettled         int
+	RequestsPerSecond int // that begin, on one gateway; as many may begin at once
+	InFlight          int // that run, on one gateway
+	Unsettled         int // that run, on one gateway, and operations in doubt, in the store
 }
 
 // CORS lists the origins whose pages may read our answers.
@@ -115,9 +115,10 @@ type CORS struct {
 	Credentials bool     // pages may send cookies and client certificates, too; not with *; default false
 }
 
-// Reconcile places the reconciliation API.
+// Reconcile places and limits the reconciliation API.
 type Reconcile struct {
-	BasePath string // begins with a slash, ends without; default /_reconcile/v1
+	BasePath          string // begins with a slash, ends without; default /_reconcile/v1
+	RequestsPerSecond int    // of each caller, on one gateway; twice as many may come at once; 0 is off; default 1000
 }
 
 // Upstream is one backend.

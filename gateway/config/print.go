@@ -39,7 +39,7 @@ func (c *Config) YAML() []byte {
 			{"unsettled", c.Limits.Unsettled},
 		}},
 		{"cors", c.CORS.pairs()},
-		{"reconcile", pairs{{"base_path", c.Reconcile.BasePath}}},
+		{"reconcile", pairs{{"base_path", c.Reconcile.BasePath}, {"requests_per_second", c.Reconcile.RequestsPerSecond}}},
 	}
 	upstreams := pairs{}
 	for _, u := range c.Upstreams {

@@ -94,9 +94,8 @@ routes: [{name: a, match: {path: /}, upstream: a}]`, []string{
 		}},
 		{"control characters", least + `listen: "a\nb"`, []string{":4: listen: contains control characters…"}},
 		{"not yet available", strings.Replace(strings.Replace(route, "none: {}", "jwt: {issuer: a}", 1), "%", "attach_wait: 1s", 1) +
-			"spool: a\ntls: {cert: a, key: b, client_ca: c}\nlimits: {requests_per_second: 1, in_flight: 1, unsettled: 1}", []string{
+			"spool: a\ntls: {cert: a, key: b, client_ca: c}", []string{
 			":1: caller.jwt: not available in this version…", ":5: tls.client_ca: not available…",
-			":6: limits.requests_per_second: not available…", ":6: limits.in_flight: not available…", ":6: limits.unsettled: not available…",
 		}},
 		{"origins", least + `cors: {origins: [app.example.com, "https://App.example.com", "https://a.example/", "https://a.example:443", "http://a:80",
   "null", "ftp://a", "https://u@a", "https://*.com", "https://*.10.0.0.1", "https://a.*.b.c", "https://bücher.example", "https://a:0", "https://a:",

@@ -28,7 +28,7 @@ func defaults() Config {
 		BodyBudget:   256 << 20,
 		Log:          Log{Level: "info", Format: "json", Access: true},
 		Admin:        Admin{Listen: "127.0.0.1:9090"},
-		Reconcile:    Reconcile{BasePath: "/_reconcile/v1"},
+		Reconcile:    Reconcile{BasePath: "/_reconcile/v1", RequestsPerSecond: 1000},
 	}
 }
 
@@ -192,7 +192,10 @@ func (d *decoder) cors(c *CORS) field {
 
 func (d *decoder) reconcile(r *Reconcile) field {
 	return func(path string, n *yaml.Node) {
-		d.mapping(path, n, fields{"base_path": d.checked(&r.BasePath, checkBasePath)})
+		d.mapping(path, n, fields{
+			"base_path":           d.checked(&r.BasePath, checkBasePath),
+			"requests_per_second": d.integer(&r.RequestsPerSecond, 0, noLimit/2),
+		})
 	}
 }
 

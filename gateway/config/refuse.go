@@ -6,9 +6,6 @@ func (d *decoder) refuse(c *Config) {
 	d.unavailable("caller.jwt", c.Caller.JWT != nil)
 	d.unavailable("caller.api_keys", c.Caller.APIKeys != nil)
 	d.unavailable("caller.mtls", c.Caller.MTLS != nil)
-	d.unavailable("limits.requests_per_second", c.Limits.RequestsPerSecond != 0)
-	d.unavailable("limits.in_flight", c.Limits.InFlight != 0)
-	d.unavailable("limits.unsettled", c.Limits.Unsettled != 0)
 }
 
 func (d *decoder) unavailable(path string, set bool) {

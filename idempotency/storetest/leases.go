@@ -122,8 +122,12 @@ func testLeases(w *world) {
 		w.swept(orphan, idempotency.CauseOwnerGone)
 		w.expect(alive.ID(), idempotency.Executing, 1)
 		equal(w, "records in doubt", w.inDoubt(), before+2)
+		equal(w, "records of nobody in doubt", w.inDoubtOf("nobody", 9), 0)
+		mine := w.inDoubtOf(overdue.Caller, 1000)
+		equal(w, "one record of a caller in doubt, at most", w.inDoubtOf(overdue.Caller, 1), 1)
 		w.must(complete(a))
 		equal(w, "records in doubt after an answer", w.inDoubt(), before+1)
+		equal(w, "records of a caller in doubt after an answer", w.inDoubtOf(overdue.Caller, 1000), mine-1)
 	})
 }
 
@@ -211,6 +215,15 @@ func (w *world) swept(o idempotency.Operation, cause idempotency.Cause) {
 func (w *world) inDoubt() int64 {
 	w.Helper()
 	n, err := w.Store.InDoubt(background)
+	if err != nil {
+		w.Fatal("in doubt:", err)
+	}
+	return n
+}
+
+func (w *world) inDoubtOf(who idempotency.Caller, most int) int {
+	w.Helper()
+	n, err := w.Store.InDoubtOf(background, who, most)
 	if err != nil {
 		w.Fatal("in doubt:", err)
 	}

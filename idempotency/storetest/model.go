@@ -256,6 +256,12 @@ func (m *Model) InDoubt(context.Context) (int64, error) {
 	return m.count(func(r idempotency.Record) bool { return r.State == idempotency.Unknown }), nil
 }
 
+// InDoubtOf implements [idempotency.CensusStore].
+func (m *Model) InDoubtOf(_ context.Context, caller idempotency.Caller, most int) (int, error) {
+	n := m.count(func(r idempotency.Record) bool { return r.State == idempotency.Unknown && r.Operation.Caller == caller })
+	return min(int(n), most), nil
+}
+
 // Contradicted implements [idempotency.CensusStore].
 func (m *Model) Contradicted(context.Context) (int64, error) {
 	return m.count(func(r idempotency.Record) bool { return r.Contradicted }), nil

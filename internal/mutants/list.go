@@ -44,6 +44,16 @@ var mutants = []mutant{
 	{name: "overdue attempts never in doubt", file: "idempotency/record.go", pkg: "idempotency", test: "TestDerive",
 		edits: change(`} else if now.After(r.Deadline.Add(lease)) {`, `} else if false {`)},
 
+	{name: "limit without a memory", file: "gateway/limit/callers.go", pkg: "gateway/limit", test: "TestRequestsPerSecond", quick: true,
+		edits: change(`	return c.take()`, `	return c.take() || true`)},
+	{name: "doubts of a caller not counted", file: "gateway/limit/callers.go", pkg: "gateway/limit", test: "TestUnsettled",
+		edits: change(`if cs.o.Unsettled > 0 && !open {`, `if false {`)},
+	{name: "limits refuse what is settled", file: "idempotency/engine.go", pkg: "cmd/onceway/e2e", test: "TestInFlightOfACaller",
+		edits: change(`		return d, r.Refusal
+	}
+	return d, nil`, `		return d, r.Refusal
+	}
+	return d, r.Refusal`)},
 	{name: "credentials meant for another page", file: "gateway/cors/answer.go", pkg: "gateway/cors", test: "TestAnswer", quick: true,
 		edits: change(`		delete(h, allowCredentials)`, ``)},
 	{name: "any origin with the right end is listed", file: "gateway/cors/policy.go", pkg: "gateway/cors", test: "TestPolicyLists",

@@ -1,0 +1,1 @@
+DROP INDEX requests_in_doubt_of_caller;
