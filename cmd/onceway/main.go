@@ -31,7 +31,6 @@ func newRootCommand() (root *cobra.Command, started *bool) {
 	started = new(bool)
 	root = newGroup("onceway", "Make a POST safe to retry",
 		newServeCommand(),
-		newBenchCommand(),
 		newDemoCommand(),
 		newConfigCommand(),
 		newRoutesCommand(),

@@ -137,7 +137,7 @@ func answerOf(r *reconcile.Response) string {
 	s := fmt.Sprintf("%d, %d bytes, %s", r.Status, r.Length, r.Digest)
 	switch {
 	case r.Body != nil:
-		s += " (" + r.BodyEncoding + ")\n" + text(*r.Body)
+		s += " (" + string(r.BodyEncoding) + ")\n" + text(*r.Body)
 	case !r.BodyAvailable:
 		s += ", body not available"
 	}

@@ -6,26 +6,27 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/labstack/echo/v4"
-
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/telemetry"
 	"github.com/onceway/onceway/idempotency"
+	"github.com/onceway/onceway/openapi/reconciliation"
 )
 
 // The two calls by which a caller changes a record of its own. Both may be repeated.
 
-// cancel forbids the operation of a key for ever, whether its request has come or is still on its way.
-func (a *api) cancel(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error {
-	keyDate, refusal := a.FirstSent(c.Request().Header, op.Key)
+// CancelRequest forbids the operation of a key for ever, whether its request has come or is still on its way.
+func (a *api) CancelRequest(ctx context.Context, in reconciliation.CancelRequestRequestObject) (reconciliation.CancelRequestResponseObject, error) {
+	call := callOf(ctx)
+	op := call.operation(in.Key)
+	keyDate, refusal := a.FirstSent(call.request.Header, op.Key)
 	if refusal != nil {
-		return refused{*refusal}
+		return nil, refused{*refusal}
 	}
 	now := a.Now()
 	tooOld := TooOld(keyDate, now, a.Retention)
-	done, err := a.Engine.Cancel(context.WithoutCancel(ev.Context()), idempotency.Cancel{Operation: op, KeyDate: keyDate, Retention: a.Retention}, tooOld)
+	done, err := a.Engine.Cancel(context.WithoutCancel(call.ev.Context()), idempotency.Cancel{Operation: op, KeyDate: keyDate, Retention: a.Retention}, tooOld)
 	if err != nil {
-		return a.unwritten(ev, err)
+		return nil, a.unwritten(call.ev, err)
 	}
 	rec := done.Record
 	switch {
@@ -34,46 +35,46 @@ func (a *api) cancel(c echo.Context, ev *telemetry.Event, op idempotency.Operati
 		if done.New {
 			status = http.StatusCreated
 		}
-		a.stamp(c.Response().Header(), ev, rec)
-		WriteRecord(c.Response(), status, rec, false)
-		return nil
+		a.stamp(call, rec)
+		return inJSON(status, NewRecord(rec, false)), nil
 	case rec.State == idempotency.Unseen && tooOld:
-		return refused{KeyTooOld(keyDate, now, a.Retention)}
+		return nil, refused{KeyTooOld(keyDate, now, a.Retention)}
 	case rec.Revision == 0:
 		// There is no record, and no tombstone. The store would have written a tombstone, if it could vouch for there having been no record.
-		return refused{problem.NewKeyTooOld("The key is older than the gateway's present store, which was replaced by a copy of it, as in a failover, " +
+		return nil, refused{problem.NewKeyTooOld("The key is older than the gateway's present store, which was replaced by a copy of it, as in a failover, " +
 			"and has no record of the key: what was executed before may have got lost. Nobody can say that it was not executed.")}
 	case rec.Damaged:
-		return a.damaged(c, ev, rec)
+		return nil, a.damaged(call, rec)
 	}
-	return refused{a.about(c, problem.NewTooLate(problem.OfRecord(rec.Believed()), nextOf(rec)), rec)}
+	return nil, refused{a.about(call, problem.NewTooLate(problem.OfRecord(rec.Believed()), nextOf(rec)), rec)}
 }
 
-// acknowledge erases the content of the operation's answer: the caller has it, and nobody needs it any more.
-func (a *api) acknowledge(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error {
-	rec, err := a.Engine.Acknowledge(context.WithoutCancel(ev.Context()), op.ID())
+// AcknowledgeRequest erases the content of the operation's answer: the caller has it, and nobody needs it any more.
+func (a *api) AcknowledgeRequest(ctx context.Context, in reconciliation.AcknowledgeRequestRequestObject) (reconciliation.AcknowledgeRequestResponseObject, error) {
+	call := callOf(ctx)
+	rec, err := a.Engine.Acknowledge(context.WithoutCancel(call.ev.Context()), call.operation(in.Key).ID())
 	switch {
 	case errors.Is(err, idempotency.ErrAnswerInSpool):
 		p := problem.NewStoreUnavailable()
 		p.Detail = "The answer is still on its way to the gateway's store, which was away. Nothing was erased. Repeat this call."
-		return refused{p}
+		return nil, refused{p}
 	case err != nil:
-		return a.unwritten(ev, err)
+		return nil, a.unwritten(call.ev, err)
 	}
 	switch rec.Believed() {
 	case idempotency.Unseen:
-		return refused{problem.NewUnseen()}
+		return nil, refused{problem.NewUnseen()}
 	case idempotency.Executing, idempotency.Unknown:
-		return refused{a.about(c, problem.NewNotSettled(problem.OfRecord(rec.Believed()), nextOf(rec)), rec)}
+		return nil, refused{a.about(call, problem.NewNotSettled(problem.OfRecord(rec.Believed()), nextOf(rec)), rec)}
 	case idempotency.Completed:
 		if rec.Damaged {
-			return a.damaged(c, ev, rec)
+			return nil, a.damaged(call, rec)
 		}
-		return a.unwritten(ev, errors.New("the store neither took nor refused an acknowledgement"))
+		return nil, a.unwritten(call.ev, errors.New("the store neither took nor refused an acknowledgement"))
 	case idempotency.Forgotten, idempotency.Cancelled, idempotency.NotExecuted:
 	}
-	a.stamp(c.Response().Header(), ev, rec)
-	return c.NoContent(http.StatusNoContent)
+	a.stamp(call, rec)
+	return nothing(http.StatusNoContent), nil
 }
 
 // unwritten answers where nobody knows whether a change was written.

@@ -4,4 +4,8 @@
 // Every call is safe to repeat, and shows a caller its own operations only: another caller's key looks
 // exactly like one never seen. What is shown is what the store says at that moment. The package also
 // serves /.well-known/idempotency: what a client may rely on, and a page for each problem.
+//
+// Addresses, parameters and calls are those of openapi/reconciliation.yaml, by the server that is generated from
+// it. What writes the answers is ours: generated answers declare no length, so that neither a client nor the
+// gateway knows how much is to come, and hold all that they write, where a query may be about a hundred bodies.
 package reconcile

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,8 +18,10 @@ import (
 
 	"github.com/onceway/onceway/gateway/caller"
 	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/strict"
 	"github.com/onceway/onceway/gateway/telemetry"
 	"github.com/onceway/onceway/idempotency"
+	"github.com/onceway/onceway/openapi/reconciliation"
 )
 
 // Engine is what the API asks.
@@ -60,6 +62,10 @@ type Options struct {
 // WellKnown is the path of what a client may rely on.
 const WellKnown = "/.well-known/idempotency"
 
+// documentBase is the base path that the document has.
+const documentBase = "/_reconcile/v1"
+
+// api implements the generated server.
 type api struct {
 	Options
 }
@@ -69,53 +75,64 @@ func New(o Options) http.Handler {
 	a := &api{o}
 	e := echo.New()
 	e.HTTPErrorHandler = a.failed
-	a.route(e, WellKnown, reads, a.facts)
-	a.route(e, o.BasePath+"/query", posts, a.query)
-	a.route(e, problem.PagesPath+":slug", reads, a.page)
-	a.route(e, o.BasePath+"/requests/:key", reads, a.authenticated(a.record))
-	a.route(e, o.BasePath+"/requests/:key/response", reads, a.authenticated(a.response))
-	a.route(e, o.BasePath+"/requests/:key/cancellation", puts, a.authenticated(a.cancel))
-	a.route(e, o.BasePath+"/requests/:key/acknowledgement", puts, a.authenticated(a.acknowledge))
-	unmatched := o.Observer.Route("reconcile", o.BasePath+"/**")
-	e.Any("/*", a.observed(unmatched, func(c echo.Context, ev *telemetry.Event) error { return refused{problem.NewNoRoute()} }))
+	e.Binder = contents{}
+	var router strict.Router
+	reconciliation.RegisterHandlers(&router, reconciliation.NewStrictHandler(a, nil))
+	for _, p := range router.Paths() {
+		if p.Template == documentBase+"/requests" {
+			continue // the list is not served yet
+		}
+		a.mount(e, p)
+	}
+	e.Any("/*", a.observed(o.Observer.Route("reconcile", o.BasePath+"/**"), func(echo.Context) error { return refused{problem.NewNoRoute()} }))
 	return e
 }
 
-// handler is a call with its event, which it fills in.
-type handler func(c echo.Context, ev *telemetry.Event) error
+// mount serves an address of the document, for authenticated callers if it is below the base path.
+func (a *api) mount(e *echo.Echo, p *strict.Path) {
+	below, ofCallers := strings.CutPrefix(p.Template, documentBase)
+	if ofCallers {
+		p.Template = a.BasePath + below
+	}
+	e.Any(p.Pattern(), a.observed(a.Observer.Route("reconcile", p.Template), func(c echo.Context) error {
+		h := p.Handler(c.Request().Method)
+		if h == nil {
+			methods := p.Methods()
+			c.Response().Header().Set("Allow", strings.Join(methods, ", "))
+			return refused{problem.NewMethodNotAllowed("This address knows " + strings.Join(methods, " and ") + ".")}
+		}
+		if ofCallers {
+			if err := a.authenticate(c, p.Has("key")); err != nil {
+				return err
+			}
+		}
+		strict.JoinLines(c)
+		return h(c)
+	}))
+}
 
 // refused is a problem as an error.
 type refused struct{ problem.Problem }
 
 func (r refused) Error() string { return r.Slug.String() }
 
-// What an address can be asked.
-var (
-	reads = []string{http.MethodGet, http.MethodHead}
-	puts  = []string{http.MethodPut}
-	posts = []string{http.MethodPost}
-)
-
-// route serves methods at a path with :parameters, and refuses all others.
-func (a *api) route(e *echo.Echo, path string, methods []string, h handler) {
-	template := path
-	for _, name := range []string{"key", "slug"} {
-		template = strings.Replace(template, ":"+name, "{"+name+"}", 1)
-	}
-	observed := a.observed(a.Observer.Route("reconcile", template), func(c echo.Context, ev *telemetry.Event) error {
-		if !slices.Contains(methods, c.Request().Method) {
-			c.Response().Header().Set("Allow", strings.Join(methods, ", "))
-			return refused{problem.NewMethodNotAllowed("This address knows " + strings.Join(methods, " and ") + ".")}
-		}
-		return h(c, ev)
-	})
-	e.Any(path, observed)
+// call is what the generated server does not hand on.
+type call struct {
+	ev      *telemetry.Event
+	request *http.Request // as it came
+	header  http.Header   // of the answer
+	caller  idempotency.Caller
 }
 
+type callKey struct{}
+
+func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+
 // observed wraps a call in its event, and turns its error, or its panic, into a problem.
-func (a *api) observed(route *telemetry.Route, h handler) echo.HandlerFunc {
+func (a *api) observed(route *telemetry.Route, h echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
-		ev := a.Observer.Start(c.Request(), route)
+		r := c.Request()
+		ev := a.Observer.Start(r, route)
 		defer func() {
 			if p := recover(); p != nil {
 				a.Log.LogAttrs(ev.Context(), slog.LevelError, "panic", slog.String("error", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
@@ -131,7 +148,8 @@ func (a *api) observed(route *telemetry.Route, h handler) echo.HandlerFunc {
 				panic(http.ErrAbortHandler) // the client must not take what it has for the whole
 			}
 		}()
-		return h(c, ev)
+		c.SetRequest(r.WithContext(context.WithValue(r.Context(), callKey{}, &call{ev: ev, request: r, header: c.Response().Header()})))
+		return h(c)
 	}
 }
 
@@ -139,11 +157,14 @@ func (a *api) answerError(c echo.Context, ev *telemetry.Event, err error) {
 	if c.Response().Committed {
 		return
 	}
-	p := problem.NewStoreUnavailable()
+	p, ok := strict.Refusal(err, map[string]string{"wait": a.waitHint()})
 	var known refused
-	if errors.As(err, &known) {
+	switch {
+	case ok:
+	case errors.As(err, &known):
 		p = known.Problem
-	} else {
+	default:
+		p = problem.NewStoreUnavailable()
 		a.fault(ev, err)
 	}
 	p = a.Problems.Write(c.Response(), p)
@@ -162,23 +183,28 @@ func (a *api) failed(err error, c echo.Context) {
 	}
 }
 
-type keyed func(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error
-
-// authenticated resolves the caller and reads the key out of the path.
-func (a *api) authenticated(h keyed) handler {
-	return func(c echo.Context, ev *telemetry.Event) error {
-		who, err := a.Callers.Resolve(c.Request())
-		if err != nil {
-			return refused{problem.NewUnauthenticated(Unauthenticated(err))}
-		}
-		key, err := a.keyOf(c.Request())
-		if err != nil {
-			return err
-		}
-		op := idempotency.Operation{Caller: who, Key: key}
-		ev.Operation = op.ID()
-		return h(c, ev, op)
+// authenticate resolves the caller, and reads the key out of the path.
+func (a *api) authenticate(c echo.Context, keyed bool) error {
+	call := callOf(c.Request().Context())
+	who, err := a.Callers.Resolve(call.request)
+	if err != nil {
+		return refused{problem.NewUnauthenticated(Unauthenticated(err))}
 	}
+	call.caller = who
+	if !keyed {
+		return nil
+	}
+	key, err := a.keyOf(call.request)
+	if err != nil {
+		return err
+	}
+	call.ev.Operation = call.operation(string(key)).ID()
+	strict.SetParam(c, "key", string(key))
+	return nil
+}
+
+func (c *call) operation(key string) idempotency.Operation {
+	return idempotency.Operation{Caller: c.caller, Key: idempotency.Key(key)}
 }
 
 // Unauthenticated returns what a client may read of a resolver's error.
@@ -189,8 +215,7 @@ func Unauthenticated(err error) string {
 	return "The caller could not be established."
 }
 
-// keyOf cuts the key out of the path as it was sent and decodes it once. A router's parameter will not
-// do: it has been decoded by rules of its own, and one key must not become another.
+// keyOf cuts the key out of the path as it was sent and decodes it once.
 func (a *api) keyOf(r *http.Request) (idempotency.Key, error) {
 	segment := strings.TrimPrefix(r.URL.EscapedPath(), a.BasePath+"/requests/")
 	segment, _, _ = strings.Cut(segment, "/")
@@ -216,40 +241,40 @@ func keyReason(err error) string {
 	return ""
 }
 
-func (a *api) record(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error {
-	wait, err := a.waitOf(c)
+// GetRequest answers with the record of a key.
+func (a *api) GetRequest(ctx context.Context, in reconciliation.GetRequestRequestObject) (reconciliation.GetRequestResponseObject, error) {
+	call := callOf(ctx)
+	wait, err := a.waitOf(in.Params.Wait)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	withBody := c.QueryParam("include") == "body"
-	known := c.Request().Header.Values("If-None-Match")
-	rec, err := a.Engine.Await(a.Work, op.ID(), wait, func(r idempotency.Record) bool {
+	withBody := in.Params.Include != nil && *in.Params.Include == reconciliation.GetRequestParamsIncludeBody
+	known := in.Params.IfNoneMatch
+	rec, err := a.Engine.Await(a.Work, call.operation(in.Key).ID(), wait, func(r idempotency.Record) bool {
 		if r.State == idempotency.Unseen {
 			return true
 		}
-		if len(known) > 0 {
-			return !matches(known, etag(r, withBody))
+		if known != nil {
+			return !matches(*known, etag(r, withBody))
 		}
 		return a.known(r)
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch {
 	case rec.State == idempotency.Unseen:
-		return refused{problem.NewUnseen()}
+		return nil, refused{problem.NewUnseen()}
 	case rec.Damaged:
-		return a.damaged(c, ev, rec)
+		return nil, a.damaged(call, rec)
 	}
 	tag := etag(rec, withBody)
-	h := c.Response().Header()
-	a.stamp(h, ev, rec)
-	h.Set("ETag", tag)
-	if matches(known, tag) {
-		return c.NoContent(http.StatusNotModified)
+	a.stamp(call, rec)
+	call.header.Set("ETag", tag)
+	if known != nil && matches(*known, tag) {
+		return nothing(http.StatusNotModified), nil
 	}
-	WriteRecord(c.Response(), http.StatusOK, rec, withBody)
-	return nil
+	return inJSON(http.StatusOK, NewRecord(rec, withBody)), nil
 }
 
 // known reports whether there is nothing to wait for: no attempt is running, and nobody asks the backend.
@@ -257,25 +282,27 @@ func (a *api) known(r idempotency.Record) bool {
 	return r.State != idempotency.Executing && !a.Pending(r)
 }
 
-func (a *api) response(c echo.Context, ev *telemetry.Event, op idempotency.Operation) error {
-	rec, err := a.Engine.Await(a.Work, op.ID(), 0, func(idempotency.Record) bool { return true })
+// GetResponse answers with the stored response of a key.
+func (a *api) GetResponse(ctx context.Context, in reconciliation.GetResponseRequestObject) (reconciliation.GetResponseResponseObject, error) {
+	call := callOf(ctx)
+	rec, err := a.Engine.Await(a.Work, call.operation(in.Key).ID(), 0, func(idempotency.Record) bool { return true })
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch rec.State {
 	case idempotency.Unseen:
-		return refused{problem.NewUnseen()}
+		return nil, refused{problem.NewUnseen()}
 	case idempotency.Completed:
 		if rec.Damaged || rec.Response == nil {
-			return a.damaged(c, ev, rec)
+			return nil, a.damaged(call, rec)
 		}
 	case idempotency.Forgotten:
-		return refused{a.about(c, Forgotten(rec), rec)}
+		return nil, refused{a.about(call, Forgotten(rec), rec)}
 	case idempotency.Executing, idempotency.NotExecuted, idempotency.Unknown, idempotency.Cancelled:
-		return refused{a.about(c, problem.NewNotSettled(problem.OfRecord(rec.Believed()), nextOf(rec)), rec)}
+		return nil, refused{a.about(call, problem.NewNotSettled(problem.OfRecord(rec.Believed()), nextOf(rec)), rec)}
 	}
-	h := c.Response().Header()
-	a.stamp(h, ev, rec)
+	h := call.header
+	a.stamp(call, rec)
 	h.Set(problem.HeaderResponseStatus, strconv.Itoa(rec.Response.Status))
 	h.Set("ETag", `"`+fmt.Sprintf("%x", rec.Response.Digest[:16])+`"`)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -285,8 +312,10 @@ func (a *api) response(c echo.Context, ev *telemetry.Event, op idempotency.Opera
 			h[name] = values
 		}
 	}
-	http.ServeContent(c.Response(), c.Request(), "", time.Time{}, bytes.NewReader(rec.Response.Body))
-	return nil
+	return answer(func(w http.ResponseWriter) error {
+		http.ServeContent(w, call.request, "", time.Time{}, bytes.NewReader(rec.Response.Body))
+		return nil
+	}), nil
 }
 
 // Forgotten says what is still known of an answer whose body is gone.
@@ -298,18 +327,17 @@ func Forgotten(rec idempotency.Record) problem.Problem {
 }
 
 // about makes a problem, and the fields of its answer, about a record.
-func (a *api) about(c echo.Context, p problem.Problem, rec idempotency.Record) problem.Problem {
-	h := c.Response().Header()
-	h.Set(problem.HeaderExpires, rec.Expires.UTC().Format(http.TimeFormat))
+func (a *api) about(c *call, p problem.Problem, rec idempotency.Record) problem.Problem {
+	c.header.Set(problem.HeaderExpires, rec.Expires.UTC().Format(http.TimeFormat))
 	if rec.Resolution != nil {
-		h.Set(problem.HeaderResolved, ResolvedBy(rec.Resolution))
+		c.header.Set(problem.HeaderResolved, ResolvedBy(rec.Resolution))
 	}
 	return p.About(rec.ID.String(), StatusURL(a.BasePath, rec.Operation.Key), rec.Trace.String())
 }
 
 // damaged shows nothing of a record whose bytes do not match their digest, and alarms.
-func (a *api) damaged(c echo.Context, ev *telemetry.Event, rec idempotency.Record) error {
-	a.Log.LogAttrs(ev.Context(), slog.LevelError, "fault", slog.String("operation", rec.ID.String()), slog.String("error", idempotency.ErrDamaged.Error()))
+func (a *api) damaged(c *call, rec idempotency.Record) error {
+	a.Log.LogAttrs(c.ev.Context(), slog.LevelError, "fault", slog.String("operation", rec.ID.String()), slog.String("error", idempotency.ErrDamaged.Error()))
 	return refused{a.about(c, problem.NewRecordDamaged(), rec)}
 }
 
@@ -323,9 +351,9 @@ func nextOf(r idempotency.Record) problem.Next {
 }
 
 // stamp sets the headers of every answer about a record.
-func (a *api) stamp(h http.Header, ev *telemetry.Event, rec idempotency.Record) {
-	state, next := problem.OfRecord(rec.Believed()), nextOf(rec)
-	ev.State, ev.Next = state, next
+func (a *api) stamp(c *call, rec idempotency.Record) {
+	h, state, next := c.header, problem.OfRecord(rec.Believed()), nextOf(rec)
+	c.ev.State, c.ev.Next = state, next
 	h.Set(problem.HeaderState, state.String())
 	h.Set(problem.HeaderNext, next.String())
 	if after := a.Problems.RetryAfter(next); after != "" {
@@ -353,16 +381,18 @@ func ResolvedBy(r *idempotency.Resolution) string {
 }
 
 // waitOf reads the parameter wait: whole seconds, cut to what the gateway allows.
-func (a *api) waitOf(c echo.Context) (time.Duration, error) {
-	value := c.QueryParam("wait")
-	if value == "" {
+func (a *api) waitOf(seconds *int) (time.Duration, error) {
+	switch {
+	case seconds == nil:
 		return 0, nil
+	case *seconds < 0 || *seconds > math.MaxInt32:
+		return 0, refused{problem.NewRequestMalformed("The parameter wait is " + a.waitHint() + ".")}
 	}
-	n, err := strconv.ParseUint(value, 10, 31)
-	if err != nil {
-		return 0, refused{problem.NewRequestMalformed("The parameter wait is a whole number of seconds, at most " + strconv.Itoa(int(a.MaxWait.Seconds())) + ".")}
-	}
-	return min(time.Duration(n)*time.Second, a.MaxWait), nil
+	return min(time.Duration(*seconds)*time.Second, a.MaxWait), nil
+}
+
+func (a *api) waitHint() string {
+	return "a whole number of seconds, at most " + strconv.Itoa(int(a.MaxWait.Seconds()))
 }
 
 // etag covers operation, attempt and revision, and the state, which also changes by age.
@@ -375,13 +405,9 @@ func etag(r idempotency.Record, withBody bool) string {
 }
 
 // matches compares weakly, as If-None-Match asks (RFC 9110, section 13.1.2).
-func matches(fields []string, tag string) bool {
-	for _, field := range fields {
-		tags := strings.Split(field, ",")
-		for i := range tags {
-			tags[i] = strings.TrimPrefix(strings.TrimSpace(tags[i]), "W/")
-		}
-		if slices.Contains(tags, tag) || slices.Contains(tags, "*") {
+func matches(field, tag string) bool {
+	for listed := range strings.SplitSeq(field, ",") {
+		if listed = strings.TrimPrefix(strings.TrimSpace(listed), "W/"); listed == tag || listed == "*" {
 			return true
 		}
 	}

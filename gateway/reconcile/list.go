@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/onceway/onceway/idempotency"
+	"github.com/onceway/onceway/openapi/reconciliation"
 )
 
 // Memory bounds the bodies that all calls hold together.
@@ -26,11 +27,7 @@ var errCut = errors.New("the answer was cut off")
 const recordPatience = 30 * time.Second
 
 // Records is the shape of the answer to a query, which is never in memory as a whole; see list.
-type Records struct {
-	Records    []Record  `json:"records"`
-	Unseen     []string  `json:"unseen"`
-	ObservedAt time.Time `json:"observed_at"`
-}
+type Records = reconciliation.Records
 
 // list is the answer to a query: the records of those keys that have one, and the keys that have none, both
 // in the order in which the query named them first, as of the oldest look among them. It is written record
@@ -45,12 +42,12 @@ type list struct {
 }
 
 // add takes a look at the record of a key, and returns it as it is shown.
-func (l *list) add(rec idempotency.Record, key idempotency.Key) idempotency.Record {
+func (l *list) add(rec idempotency.Record, key string) idempotency.Record {
 	if at := rec.Observed.UTC(); l.observedAt.IsZero() || at.Before(l.observedAt) {
 		l.observedAt = at // looks are made one after the other, and an answer in the spool by another clock
 	}
 	if rec.State == idempotency.Unseen {
-		l.unseen = append(l.unseen, string(key))
+		l.unseen = append(l.unseen, key)
 		return rec
 	}
 	rec = l.whole(rec)

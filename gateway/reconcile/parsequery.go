@@ -7,16 +7,16 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/idempotency"
+	"github.com/onceway/onceway/openapi/reconciliation"
 )
 
 // parseQuery reads a query strictly: member names are compared exactly, and none may be unknown or be there
 // twice. What a server guesses, a client believes. The error is a refusal.
-func parseQuery(content []byte) (q query, err error) {
+func parseQuery(content []byte) (q reconciliation.Query, err error) {
 	if !utf8.Valid(content) {
 		return q, malformedQuery("it is not UTF-8")
 	}
@@ -27,20 +27,20 @@ func parseQuery(content []byte) (q query, err error) {
 	for name, value := range members {
 		switch name {
 		case "keys":
-			q.keys, err = parseKeys(value)
+			q.Keys, err = parseKeys(value)
 		case "wait":
-			q.wait, err = parseWait(value)
+			q.Wait, err = parseWait(value)
 		case "include":
-			q.withBody, err = parseInclude(value)
+			q.Include, err = parseInclude(value)
 		default:
 			err = malformedQuery("there is a member that it does not have")
 		}
 		if err != nil {
-			return query{}, err
+			return reconciliation.Query{}, err
 		}
 	}
 	if _, ok := members["keys"]; !ok {
-		return query{}, malformedQuery("keys is missing")
+		return reconciliation.Query{}, malformedQuery("keys is missing")
 	}
 	return q, nil
 }
@@ -79,7 +79,7 @@ func membersOf(content []byte) (members map[string]json.RawMessage, why string) 
 
 // parseKeys reads keys as they are, without the quotes or the percent signs of other places. One that is
 // named twice is asked for once.
-func parseKeys(value json.RawMessage) ([]idempotency.Key, error) {
+func parseKeys(value json.RawMessage) ([]string, error) {
 	var names []*string
 	if json.Unmarshal(value, &names) != nil || len(names) == 0 || slices.Contains(names, nil) {
 		return nil, malformedQuery("keys is a list of at least one string")
@@ -87,38 +87,39 @@ func parseKeys(value json.RawMessage) ([]idempotency.Key, error) {
 	if len(names) > MostKeys {
 		return nil, refused{problem.NewTooManyKeys(fmt.Sprintf("The query names %d keys; one may name at most %d. Make several.", len(names), MostKeys))}
 	}
-	keys := make([]idempotency.Key, 0, len(names))
+	keys := make([]string, 0, len(names))
 	for i, name := range names {
-		key, err := idempotency.NewKey(*name)
-		if err != nil {
+		if _, err := idempotency.NewKey(*name); err != nil {
 			return nil, refused{problem.NewKeyMalformed("keys["+strconv.Itoa(i)+"]", keyReason(err))}
 		}
-		if !slices.Contains(keys, key) {
-			keys = append(keys, key)
+		if !slices.Contains(keys, *name) {
+			keys = append(keys, *name)
 		}
 	}
 	return keys, nil
 }
 
 // parseWait reads seconds. A null is no number.
-func parseWait(value json.RawMessage) (time.Duration, error) {
+func parseWait(value json.RawMessage) (*int, error) {
 	n, err := strconv.ParseUint(string(value), 10, 31)
 	if err != nil {
-		return 0, malformedQuery("wait is a whole number of seconds")
+		return nil, malformedQuery("wait is a whole number of seconds")
 	}
-	return time.Duration(n) * time.Second, nil
+	seconds := int(n)
+	return &seconds, nil
 }
 
-func parseInclude(value json.RawMessage) (withBody bool, err error) {
-	var names []*string
+func parseInclude(value json.RawMessage) ([]reconciliation.QueryInclude, error) {
+	var names []*reconciliation.QueryInclude
 	if json.Unmarshal(value, &names) != nil || names == nil {
-		return false, malformedQuery("include is a list of strings")
+		return nil, malformedQuery("include is a list of strings")
 	}
+	include := []reconciliation.QueryInclude{}
 	for _, name := range names {
-		if name == nil || *name != "body" {
-			return false, malformedQuery("include knows body alone")
+		if name == nil || *name != reconciliation.QueryIncludeBody {
+			return nil, malformedQuery("include knows body alone")
 		}
-		withBody = true
+		include = append(include, *name)
 	}
-	return withBody, nil
+	return include, nil
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/onceway/onceway/gateway/problem"
-	"github.com/onceway/onceway/gateway/telemetry"
 	"github.com/onceway/onceway/idempotency"
+	"github.com/onceway/onceway/openapi/reconciliation"
 )
 
 // MostKeys is how many keys one query may name.
@@ -25,46 +26,47 @@ const queryLimit = MostKeys*(6*idempotency.MaxKeyLength+3) + 4<<10
 // queryPatience is how long the content may take to come.
 const queryPatience = 30 * time.Second
 
-// query answers for many keys at once. It is what a client asks first after a reconnect.
-func (a *api) query(c echo.Context, ev *telemetry.Event) error {
-	who, err := a.Callers.Resolve(c.Request())
+// QueryRequests answers for many keys at once. It is what a client asks first after a reconnect. The answer is
+// written as it is read; see list.
+func (a *api) QueryRequests(ctx context.Context, in reconciliation.QueryRequestsRequestObject) (reconciliation.QueryRequestsResponseObject, error) {
+	call := callOf(ctx)
+	ids := make([]idempotency.OperationID, len(in.Body.Keys))
+	for i, key := range in.Body.Keys {
+		ids[i] = call.operation(key).ID()
+	}
+	wait, err := a.waitOf(in.Body.Wait)
 	if err != nil {
-		return refused{problem.NewUnauthenticated(Unauthenticated(err))}
+		return nil, err
 	}
-	q, err := readQuery(c.Response(), c.Request())
+	records, err := a.Engine.AwaitAll(a.Work, ids, wait, a.known)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ids := make([]idempotency.OperationID, len(q.keys))
-	for i, key := range q.keys {
-		ids[i] = idempotency.Operation{Caller: who, Key: key}.ID()
-	}
-	records, err := a.Engine.AwaitAll(a.Work, ids, min(q.wait, a.MaxWait), a.known)
-	if err != nil {
-		return err
-	}
-	found := list{withBody: q.withBody, damaged: func(id idempotency.OperationID) {
-		a.fault(ev, fmt.Errorf("operation %s: %w", id, idempotency.ErrDamaged))
+	found := list{withBody: len(in.Body.Include) > 0, damaged: func(id idempotency.OperationID) {
+		a.fault(call.ev, fmt.Errorf("operation %s: %w", id, idempotency.ErrDamaged))
 	}}
 	for i, rec := range records {
-		records[i] = found.add(rec, q.keys[i])
+		records[i] = found.add(rec, in.Body.Keys[i])
 	}
 	reserved := found.length()
-	if reserved > 0 && !a.Memory.TakeForQuery(reserved) {
-		return refused{problem.NewOverloaded("The memory for buffered bodies (body_budget) has no room for the bodies asked for. " +
-			"Ask later, for fewer keys at once, or without include.")}
-	}
-	defer a.Memory.Give(reserved)
-	a.stampAll(c.Response().Header(), ev, records)
-	return found.write(c.Response(), func(id idempotency.OperationID) (idempotency.Record, error) {
-		return a.Engine.Await(a.Work, id, 0, func(idempotency.Record) bool { return true })
-	})
+	return answer(func(w http.ResponseWriter) error {
+		if reserved > 0 && !a.Memory.TakeForQuery(reserved) {
+			return refused{problem.NewOverloaded("The memory for buffered bodies (body_budget) has no room for the bodies asked for. " +
+				"Ask later, for fewer keys at once, or without include.")}
+		}
+		defer a.Memory.Give(reserved)
+		a.stampAll(call, records)
+		return found.write(w, func(id idempotency.OperationID) (idempotency.Record, error) {
+			return a.Engine.Await(a.Work, id, 0, func(idempotency.Record) bool { return true })
+		})
+	}), nil
 }
 
 // stampAll sets the headers of an answer about several records. A client that obeys them alone does what the
 // record needs that is furthest from being settled, and so loses none.
-func (a *api) stampAll(h http.Header, ev *telemetry.Event, records []idempotency.Record) {
+func (a *api) stampAll(c *call, records []idempotency.Record) {
 	worst := slices.MinFunc(records, func(a, b idempotency.Record) int { return urgency(a.Believed()) - urgency(b.Believed()) })
+	h, ev := c.header, c.ev
 	ev.State, ev.Next = problem.OfRecord(worst.Believed()), nextOf(worst)
 	h.Set(problem.HeaderState, ev.State.String())
 	h.Set(problem.HeaderNext, ev.Next.String())
@@ -82,15 +84,20 @@ func urgency(s idempotency.State) int {
 	}, s)
 }
 
-// query is the content of a query.
-type query struct {
-	keys     []idempotency.Key // none of them twice
-	wait     time.Duration
-	withBody bool
+// contents reads the contents of requests for the generated server.
+type contents struct{}
+
+func (contents) Bind(into any, c echo.Context) (err error) {
+	query, ok := into.(*reconciliation.Query)
+	if !ok {
+		return fmt.Errorf("nothing reads a %T", into)
+	}
+	*query, err = readQuery(c.Response(), c.Request())
+	return err
 }
 
 // readQuery reads the content of a request. The error is a refusal.
-func readQuery(w http.ResponseWriter, r *http.Request) (q query, err error) {
+func readQuery(w http.ResponseWriter, r *http.Request) (q reconciliation.Query, err error) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
 		return q, refused{problem.NewUnsupportedMediaType("A query is JSON: Content-Type: application/json.")}
 	}

@@ -44,6 +44,16 @@ var mutants = []mutant{
 	{name: "overdue attempts never in doubt", file: "idempotency/record.go", pkg: "idempotency", test: "TestDerive",
 		edits: change(`} else if now.After(r.Deadline.Add(lease)) {`, `} else if false {`)},
 
+	{name: "key in a path decoded twice", file: "gateway/strict/bind.go", pkg: "gateway/strict", test: "TestSetParam", quick: true,
+		edits: change(`	u.RawPath = ""
+`, ``)},
+	{name: "callers not asked for their names", file: "gateway/reconcile/handler.go", pkg: "cmd/onceway/e2e", test: "TestQueryOfOtherCallers",
+		edits: change(`		if ofCallers {`, `		if ofCallers && p.Has("key") {`)},
+	{name: "generated code answers for itself", file: "gateway/strict/bind.go", pkg: "gateway", test: "TestGeneratedServerAnswersAsWeDo",
+		edits: change(`refused.Code != http.StatusBadRequest`, `refused.Code != http.StatusTeapot`)},
+	{name: "list field in several lines refused", file: "gateway/reconcile/handler.go", pkg: "gateway", test: "TestGeneratedServerAnswersAsWeDo",
+		edits: change(`		strict.JoinLines(c)
+`, ``)},
 	{name: "limit without a memory", file: "gateway/limit/callers.go", pkg: "gateway/limit", test: "TestRequestsPerSecond", quick: true,
 		edits: change(`	return c.take()`, `	return c.take() || true`)},
 	{name: "doubts of a caller not counted", file: "gateway/limit/callers.go", pkg: "gateway/limit", test: "TestUnsettled",
