@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/onceway/onceway/gateway/telemetry"
 	"github.com/onceway/onceway/idempotency"
 	"github.com/onceway/onceway/idempotency/storetest"
+	"github.com/onceway/onceway/internal/openapitest"
 )
 
 // rig is a gateway on the in-memory store, in front of a handler, on real sockets.
@@ -147,7 +149,26 @@ func (r *rig) send(t *testing.T, method, path, body string, header ...string) an
 	if err != nil {
 		t.Fatal(err)
 	}
+	documented(t, method, path, resp, b)
 	return answer{resp, string(b)}
+}
+
+var reconciliation = sync.OnceValues(func() (*openapitest.Document, error) { return openapitest.Load("../openapi/reconciliation.yaml") })
+
+// documented holds an answer to an address of the document against it.
+func documented(t *testing.T, method, path string, resp *http.Response, body []byte) {
+	t.Helper()
+	path, _, _ = strings.Cut(path, "?")
+	doc, err := reconciliation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if method == http.MethodOptions || !doc.Has(path) {
+		return // a preflight is no call
+	}
+	if err := doc.Check(openapitest.Answer{Method: method, Path: path, Status: resp.StatusCode, Header: resp.Header, Body: body}); err != nil {
+		t.Errorf("not as documented: %v", err)
+	}
 }
 
 // raw writes bytes on a connection of its own and reads one response; nil if there is none in time.

@@ -15,7 +15,7 @@ paths:
     get:
       responses:
         '200':
-          headers: {X-Must: {required: true, schema: {type: string}}}
+          headers: {X-Must: {required: true, schema: {type: string}}, X-May: {schema: {type: integer, minimum: 1}}}
           content: {application/json: {schema: {$ref: '#/components/schemas/Thing'}}}
         '204': {description: None.}
         default: {content: {application/problem+json: {schema: {type: object, required: [code], properties: {code: {type: string}}}}}}
@@ -80,7 +80,20 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%d %s: %v, want %q", tt.status, tt.body, err, tt.says)
 		}
 	}
-	if err := d.Check(Answer{"GET", "/things/1", 200, http.Header{"Content-Type": {"application/json"}}, []byte(`{}`)}); err == nil || !strings.Contains(err.Error(), "X-Must") {
-		t.Errorf("a missing header: %v", err)
+	body := []byte(`{` + id + `,"at":null}`)
+	for says, header := range map[string]http.Header{
+		"":                  {"X-Must": {"x"}, "X-May": {"1"}},
+		"X-Must is missing": {"X-May": {"1"}},
+		"X-May $ is 0":      {"X-Must": {"x"}, "X-May": {"0"}},
+		"X-May $ is string": {"X-Must": {"x"}, "X-May": {"soon"}},
+	} {
+		header.Set("Content-Type", "application/json")
+		err := d.Check(Answer{"GET", "/things/1", 200, header, body})
+		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%v: %v, want %q", header, err, says)
+		}
+	}
+	if !d.Has("/things/1") || d.Has("/things/1/2") || d.Has("/things/") {
+		t.Error("Has finds another path, or not this one")
 	}
 }
