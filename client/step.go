@@ -28,9 +28,9 @@ const (
 // Standing is the part of an entry that decides.
 type Standing struct {
 	State   State   `json:"state"`
-	Open    int     `json:"open"`              // copies sent for which no signed answer came, also the one on its way
+	Sends   int     `json:"sends,omitempty"`   // copies sent in search of an outcome, also the one on its way
 	Outcome Outcome `json:"outcome,omitempty"` // of what is settled
-	Refused bool    `json:"refusal,omitempty"` // it was refused while a copy was open: cancelled to make that true
+	Refused bool    `json:"refusal,omitempty"` // it was refused, and is cancelled to make sure of that
 	Denied  bool    `json:"denied,omitempty"`  // the answer before was a 401
 }
 
@@ -75,7 +75,7 @@ type step struct {
 // client that dies meanwhile finds itself in doubt.
 func begin(s Standing) (Standing, Call) {
 	if s.State == Queued {
-		s.State, s.Open = Doubt, s.Open+1
+		s.State, s.Sends = Doubt, s.Sends+1
 		return s, Send
 	}
 	return s, s.call()
@@ -92,9 +92,6 @@ func learn(s Standing, c Call, a answer) (Standing, step) {
 	again := denied && s.Denied
 	if a.signed {
 		s.Denied = false
-		if c == Send && s.Open > 0 {
-			s.Open-- // this copy is accounted for
-		}
 	}
 	if denied { // whoever says so: with new credentials, once
 		s.Denied = true
@@ -119,8 +116,6 @@ func learn(s Standing, c Call, a answer) (Standing, step) {
 		return s.settle(OutcomeUnprotected, true)
 	case c != Send && a.state == stateRejected: // about the call, not about the operation
 		switch {
-		case c == Cancel && a.code == "key-too-old" && s.Open == 0:
-			return s.settle(OutcomeCancelled, false)
 		case c == Cancel && a.code == "key-too-old":
 			return s.settle(OutcomeExpired, false)
 		case a.next == stop:
@@ -131,7 +126,7 @@ func learn(s Standing, c Call, a answer) (Standing, step) {
 	case a.next == done && c == Send && a.whole:
 		return s.settle(OutcomeExecuted, true)
 	case a.next == done:
-		s.State, s.Open, s.Refused = Executed, 0, false
+		s.State, s.Refused = Executed, false
 		return s, step{call: Send}
 	case a.next == stop && a.state == stateCancelled && s.Refused:
 		return s.settle(OutcomeRefused, true)
@@ -139,16 +134,16 @@ func learn(s Standing, c Call, a answer) (Standing, step) {
 		return s.settle(OutcomeCancelled, false)
 	case a.next == stop && c != Send:
 		return s, step{call: Halt}
-	case a.next == stop && a.status == 422: // the key is another request's
-		return s.settle(OutcomeRefused, true)
-	case s.State == Executed && a.next == stop:
+	case a.next == stop && (a.status == 422 || a.code == "key-malformed" || a.code == "key-missing"):
+		return s.settle(OutcomeRefused, true) // and so will be every copy
+	case a.next == stop && s.State == Executed:
 		return s.settle(OutcomeExecuted, false)
-	case s.State == Doubt && a.next == stop && s.Open == 0:
+	case a.next == stop && s.State == Doubt && a.code == "key-too-old" && s.Sends == 1:
 		return s.settle(OutcomeRefused, true)
-	case s.State == Doubt && a.next == stop && a.code == "key-too-old":
+	case a.next == stop && s.State == Doubt && a.code == "key-too-old":
 		return s.settle(OutcomeExpired, false)
-	case s.State == Doubt && a.next == stop:
-		s.State, s.Refused = Cancelling, true
+	case a.next == stop && s.State == Doubt:
+		s.State, s.Refused = Cancelling, true // another copy may be on its way: forbid it before this is told
 	case s.State == Doubt && a.next == resend:
 		s.State = Queued
 	case s.State == Queued && a.next != resend: // wait, reconcile, and what a later version may say
@@ -164,7 +159,7 @@ func (s Standing) settle(o Outcome, deliver bool) (Standing, step) {
 // wishCancel is a user's wish that an intent never be executed. It may come too late.
 func wishCancel(s Standing) Standing {
 	switch {
-	case s.State == Queued && s.Open == 0: // nothing was ever sent
+	case s.State == Queued && s.Sends == 0: // nothing was ever sent
 		s.State, s.Outcome = Settled, OutcomeCancelled
 	case s.State == Queued, s.State == Doubt:
 		s.State = Cancelling

@@ -83,7 +83,7 @@ func TestCancelWhatWasExecutedAllTheSame(t *testing.T) {
 func TestCancelWhatIsOutThoughTheStoreForgotIt(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		x := g.begin(t, request("order"), idempotency.Granted).Execution
-		g.store.set(func(s *faulty) { s.Model = newModel() })
+		g.store.Model.Lose(request("order").ID)
 		if c := g.cancel(t, request("order"), false); c.Holds || c.Record.State != idempotency.Executing {
 			t.Errorf("%v, holds %v", c.Record.State, c.Holds)
 		}

@@ -31,6 +31,7 @@ func newRootCommand() (root *cobra.Command, started *bool) {
 	started = new(bool)
 	root = newGroup("onceway", "Make a POST safe to retry",
 		newServeCommand(),
+		newBenchCommand(),
 		newDemoCommand(),
 		newConfigCommand(),
 		newRoutesCommand(),
