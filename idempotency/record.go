@@ -30,6 +30,8 @@ type Record struct {
 	Contradicted bool // an answer proved a not_executed or cancelled record wrong; blocks further claims
 	Damaged      bool // what was stored does not match its digest; Response is nil
 
+	Been StateSet // states that it was in before; read by the feed only
+
 	Response   *Response   // what is known of the answer; nil if there is none
 	Resolution *Resolution // who settled it, if neither the attempt itself nor its owner did
 
@@ -134,17 +136,9 @@ func (r *Response) Unseal(fields, body []byte, seal [32]byte) error {
 	if int64(len(body)) != r.Length || sha256.Sum256(body) != r.Digest || r.seal(fields) != seal {
 		return ErrDamaged
 	}
-	header := make(map[string][]string)
-	for len(fields) > 0 {
-		var name, value string
-		var ok bool
-		if name, fields, ok = cutPart(fields); !ok {
-			return ErrDamaged
-		}
-		if value, fields, ok = cutPart(fields); !ok {
-			return ErrDamaged
-		}
-		header[name] = append(header[name], value)
+	header, err := unpackFields(fields)
+	if err != nil {
+		return err
 	}
 	r.Header, r.Body, r.Replayable = header, body, true
 	return nil
@@ -156,6 +150,36 @@ func cutPart(b []byte) (part string, rest []byte, ok bool) {
 		return "", nil, false
 	}
 	return string(b[w : w+int(n)]), b[w+int(n):], true
+}
+
+// UnsealHeader is Unseal for a reader that does without the content: Body stays nil, and Replayable says that
+// it could be read.
+func (r *Response) UnsealHeader(fields []byte, seal [32]byte) error {
+	if r.seal(fields) != seal {
+		return ErrDamaged
+	}
+	header, err := unpackFields(fields)
+	if err != nil {
+		return err
+	}
+	r.Header, r.Replayable = header, true
+	return nil
+}
+
+func unpackFields(fields []byte) (map[string][]string, error) {
+	header := make(map[string][]string)
+	for len(fields) > 0 {
+		var name, value string
+		var ok bool
+		if name, fields, ok = cutPart(fields); !ok {
+			return nil, ErrDamaged
+		}
+		if value, fields, ok = cutPart(fields); !ok {
+			return nil, ErrDamaged
+		}
+		header[name] = append(header[name], value)
+	}
+	return header, nil
 }
 
 // Derive turns the record as written into the record as it is at now, by the store's clock: an

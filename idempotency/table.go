@@ -27,6 +27,9 @@ func Next(stored Record, t Transition, env Env) (after Record, changed bool, evi
 		return stored, false, m.evidence
 	}
 	m.after.Revision = stored.Revision + 1
+	if stored.State != Unseen {
+		m.after.Been = stored.Been.With(stored.State).With(seen.State)
+	}
 	if m.evidence != nil {
 		m.evidence.Operation, m.evidence.At = t.Target(), env.Now
 	}

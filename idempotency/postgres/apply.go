@@ -118,6 +118,7 @@ func (s *Store) applyUsual(ctx context.Context, b *batch) error {
 	b.queueUsualCompletes(&q, s)
 	if len(b.others) > 0 {
 		b.queueOthers(&q, s.lease)
+		q.Queue(logChanges, uuids(b.others))
 		q.Queue(readRecords, uuids(b.others)).Query(func(rows pgx.Rows) error { return b.take(rows, s, false) })
 	}
 	err := s.run(ctx, pool, &q)
@@ -165,6 +166,7 @@ func (s *Store) applyRest(ctx context.Context, b *batch, ts []idempotency.Transi
 	q.Queue(lockRows, uuids(m.ids), uuids(m.always))
 	m.queueClaims(&q, s.lease)
 	m.queueCompletes(&q, s.lease)
+	q.Queue(logChanges, uuids(m.ids))
 	q.Queue(readRecords, uuids(m.ids)).Query(func(rows pgx.Rows) error { return b.take(rows, s, false) })
 	for _, id := range m.ids {
 		b.records[b.place(id)] = readRecord{}

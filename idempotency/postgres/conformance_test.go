@@ -70,6 +70,8 @@ func advance(t *testing.T, admin *pgxpool.Pool, d time.Duration) {
 		`UPDATE evidence SET at = at - $1::interval`,
 		`UPDATE instances SET lease_until = lease_until - $1::interval, started_at = started_at - $1, spool_oldest = spool_oldest - $1`,
 		`UPDATE walks SET claimed_at = claimed_at - $1::interval`,
+		`UPDATE changes SET at = at - $1::interval`,
+		`UPDATE feed SET since = since - $1::interval`,
 	} {
 		execute(t, admin, sql, d)
 	}

@@ -61,7 +61,7 @@ func TestAGrowingTableIsSearchedByIndex(t *testing.T) {
 		return err == nil && reads > 100
 	})
 	// Making each of the indexes read the empty table once.
-	if built := int64(5); scans > built {
+	if built := int64(7); scans > built {
 		t.Errorf("requests was read from end to end %d times", scans-built)
 	}
 	if n := queryOne[int64](t, admin, `SELECT COALESCE(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes WHERE relname = 'requests'`); n > 30*50*20 {
@@ -83,7 +83,7 @@ func TestPlans(t *testing.T) {
 	all := map[string]string{
 		"lock": lockRows, "read": readRecords, "claim again": claimIfNotExecutedOrResend, "complete": completeIfOwnOrEarlier,
 		"release": releaseIfOwn, "doubt": doubtIfOwnExecuting, "resolve": resolveIfUnknown, "note": noteIfUnknown,
-		"cancel": cancelIfUnseen, "cancel again": cancelIfNotExecuted, "acknowledge": acknowledgeIfCompleted, "import": importIfUnseen,
+		"cancel": cancelIfUnseen, "cancel again": cancelIfNotExecuted, "acknowledge": acknowledgeIfCompleted, "import": importIfUnseen, "log": logChanges,
 	}
 	maps.Copy(all, usual)
 	t.Run("usual", func(t *testing.T) { plan(t, conn, settingsWithoutJoins, usual) })

@@ -30,6 +30,9 @@ func (s *Store) Purge(ctx context.Context, limit int) (int, error) {
 	}); err != nil {
 		return 0, err
 	}
+	if err := s.purgeFeed(ctx); err != nil {
+		return 0, err
+	}
 	total := 0
 	for range walkWindows {
 		if total >= limit {

@@ -28,6 +28,7 @@ var (
 	cancelIfNotExecuted        = statement("cancel_if_not_executed")
 	acknowledgeIfCompleted     = statement("acknowledge_if_completed")
 	importIfUnseen             = statement("import_if_unseen")
+	logChanges                 = statement("log_changes")
 )
 
 // statement returns an embedded statement without its comments and indentation, which need not travel.

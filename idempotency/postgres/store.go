@@ -85,6 +85,7 @@ var (
 	_ idempotency.InstanceStore  = (*Store)(nil)
 	_ idempotency.OwnStore       = (*Store)(nil)
 	_ idempotency.SearchStore    = (*Store)(nil)
+	_ idempotency.FeedStore      = (*Store)(nil)
 )
 
 // defaultConns is used when the DSN has no pool_max_conns.

@@ -18,6 +18,7 @@ var (
 	overdueWindow  = statement("sweep_overdue_window")
 	overdueAdvance = statement("sweep_overdue_advance")
 	doubtIfOrphan  = statement("sweep_doubt_if_orphan")
+	commitDurably  = statement("sweep_durably")
 )
 
 const (
@@ -30,7 +31,8 @@ const (
 // lapsed, looking only at what they can have claimed; then, when that is due, it walks, once for all
 // gateways together, over everything older than a lease, and doubts what is overdue.
 //
-// Its commits need not be durable: what is lost of them is still derived, and swept again.
+// Of its commits only those that doubt something need to be durable, and only for those who follow the feed:
+// what is lost of them is still derived, and swept again.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
 	return s.sweep(ctx, s.walks.due(time.Now()))
 }
@@ -150,6 +152,13 @@ func (s *Store) doubtOrphans(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 		return 0, err
 	}
 	tag, err := tx.Exec(ctx, doubtIfOrphan, ids, micros(s.lease))
+	if err != nil || tag.RowsAffected() == 0 {
+		return 0, err
+	}
+	if _, err = tx.Exec(ctx, logChanges, ids); err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, commitDurably)
 	return int(tag.RowsAffected()), err
 }
 

@@ -50,6 +50,12 @@ func (s *Store) batch(c *conn, now time.Time, ids []idempotency.OperationID, ts 
 	if err != nil {
 		return nil, err
 	}
+	last, err := c.lastChange()
+	if err != nil {
+		return nil, err
+	}
+	number := last + 1
+	var entries []byte
 	results := make([]idempotency.Result, len(ts))
 	for i, t := range ts {
 		before, ok := stored[ids[i]]
@@ -61,9 +67,10 @@ func (s *Store) batch(c *conn, now time.Time, ids []idempotency.OperationID, ts 
 		})
 		seq := before.seq
 		if changed {
-			if seq, err = c.write(before, &after); err != nil {
+			if seq, err = c.write(before, &after, number); err != nil {
 				return nil, err
 			}
+			entries = appendEntry(entries, &after)
 		}
 		if evidence != nil {
 			if err := c.writeEvidence(evidence); err != nil {
@@ -79,6 +86,11 @@ func (s *Store) batch(c *conn, now time.Time, ids []idempotency.OperationID, ts 
 		}
 		results[i] = idempotency.ResultOf(t, after)
 	}
+	if len(entries) > 0 {
+		if _, err := c.exec("insert_changes", number, instant(now), entries); err != nil {
+			return nil, err
+		}
+	}
 	return results, nil
 }
 
@@ -86,11 +98,11 @@ func (s *Store) batch(c *conn, now time.Time, ids []idempotency.OperationID, ts 
 var errMoved = errors.New("a record changed between being read and being written: something else writes the store's file")
 
 // write inserts the row, or updates it on the condition that it is still as it was read, and its
-// payload with it. It returns the row's number.
-func (c *conn) write(before row, after *idempotency.Record) (seq int64, err error) {
+// payload with it, in the commit of a number. It returns the row's own.
+func (c *conn) write(before row, after *idempotency.Record, commit int64) (seq int64, err error) {
 	var changed int64
 	if before.Revision == 0 {
-		result, err := c.run("insert_request", columns(after, fixedColumns(after)))
+		result, err := c.run("insert_request", columns(after, commit, fixedColumns(after)))
 		if err != nil {
 			return 0, err
 		}
@@ -98,7 +110,7 @@ func (c *conn) write(before row, after *idempotency.Record) (seq int64, err erro
 		seq, _ = result.LastInsertId()
 	} else {
 		seq = before.seq
-		changed, err = c.exec("update_request_if_unchanged", columns(after, []driver.Value{before.ID[:], before.Revision})...)
+		changed, err = c.exec("update_request_if_unchanged", columns(after, commit, []driver.Value{before.ID[:], before.Revision})...)
 		if err != nil {
 			return 0, err
 		}

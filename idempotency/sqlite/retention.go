@@ -15,6 +15,9 @@ func (s *Store) Purge(ctx context.Context, limit int) (int, error) {
 	if err := s.purgeBodies(ctx, limit); err != nil {
 		return 0, err
 	}
+	if err := s.purgeFeed(ctx); err != nil {
+		return 0, err
+	}
 	total := 0
 	for total < limit {
 		want := min(portion, limit-total)

@@ -51,6 +51,7 @@ func decode(v []driver.Value) (row, error) {
 	r.FirstSeen, r.Claimed, r.Deadline = d.instant(), d.instant(), d.instant()
 	r.Settled, r.BodyExpires, r.Expires = d.instant(), d.instant(), d.instant()
 	r.Route = d.text()
+	r.Been = idempotency.StateSet(d.integer())
 	return r, d.err
 }
 
@@ -111,8 +112,9 @@ func fixedColumns(r *idempotency.Record) []driver.Value {
 	return []driver.Value{r.ID[:], nonNil([]byte(r.Operation.Caller)), string(r.Operation.Key), instant(r.FirstSeen)}
 }
 
-// columns that moves change, in the order of insert_request.sql and update_request_if_unchanged.sql.
-func columns(r *idempotency.Record, after []driver.Value) []driver.Value {
+// columns that moves change, in the order of insert_request.sql and update_request_if_unchanged.sql. Changed is
+// the number of the commit.
+func columns(r *idempotency.Record, changed int64, after []driver.Value) []driver.Value {
 	v := append(after, int64(r.State), r.Revision, int64(r.Attempt.N))
 	if r.Attempt.N > 0 {
 		v = append(v, r.Attempt.ID[:], r.Attempt.Owner.Instance[:], r.Attempt.Owner.Epoch,
@@ -132,7 +134,7 @@ func columns(r *idempotency.Record, after []driver.Value) []driver.Value {
 	} else {
 		v = append(v, nil, nil, nil)
 	}
-	return append(v, instant(r.Claimed), instant(r.Deadline), instant(r.Settled), instant(r.BodyExpires), instant(r.Expires), r.Route)
+	return append(v, instant(r.Claimed), instant(r.Deadline), instant(r.Settled), instant(r.BodyExpires), instant(r.Expires), r.Route, changed, int64(r.Been))
 }
 
 func appendResponse(v []driver.Value, r *idempotency.Response) []driver.Value {

@@ -30,6 +30,9 @@ type Store struct {
 
 	// owner is who has the lease; nil if nobody.
 	owner atomic.Pointer[idempotency.Owner]
+
+	history idempotency.FeedHistory // of this opening of the file
+	walked  atomic.Int64            // how far the walk along the feed has come
 }
 
 var (
@@ -42,6 +45,7 @@ var (
 	_ idempotency.InstanceStore  = (*Store)(nil)
 	_ idempotency.OwnStore       = (*Store)(nil)
 	_ idempotency.SearchStore    = (*Store)(nil)
+	_ idempotency.FeedStore      = (*Store)(nil)
 )
 
 // ErrClosed says that the store was closed before the call began.
@@ -88,10 +92,13 @@ func (s *Store) connect() (err error) {
 		}
 		opened = append(opened, c)
 	}
-	for _, name := range []string{"insert_request", "update_request_if_unchanged", "insert_payload", "insert_evidence", "acquire", "insert_instance"} {
+	for _, name := range []string{"insert_request", "update_request_if_unchanged", "insert_payload", "insert_evidence", "acquire", "insert_instance", "insert_changes"} {
 		if _, err := opened[0].statement(name); err != nil {
 			return fmt.Errorf("the schema is not the one this version needs; run onceway migrate up: %w", err)
 		}
+	}
+	if err := s.begin(opened[0]); err != nil {
+		return err
 	}
 	s.writer = make(chan *conn, 1)
 	s.readers = make(chan *conn, s.options.Readers)

@@ -32,6 +32,7 @@ type Store interface {
 	idempotency.InstanceStore
 	idempotency.OwnStore
 	idempotency.SearchStore
+	idempotency.FeedStore
 }
 
 // Harness is a store, new and empty, and the levers that the suite needs on it. Whatever must be
@@ -81,6 +82,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"own", testOwn},
 		{"lost", testLost},
 		{"search", testSearch},
+		{"feed", testFeed},
 		{"expiry", testExpiry},
 		{"purge", testPurge},
 		{"random", testRandom},

@@ -27,6 +27,10 @@ type Model struct {
 	leases   map[idempotency.Owner]time.Time       // until when
 	probes   map[idempotency.OperationID]time.Time // when due, if taken or put off since the last move
 	known    []idempotency.InstanceRecord          // every lease that there was, the latest first
+
+	commits uint64
+	places  map[idempotency.OperationID]idempotency.Place // where records changed last
+	history idempotency.FeedHistory
 }
 
 var _ Store = (*Model)(nil)
@@ -42,6 +46,7 @@ func NewModel(clock func() time.Time, lease time.Duration, lockLease bool) *Mode
 		epochs:   map[[16]byte]int64{},
 		leases:   map[idempotency.Owner]time.Time{},
 		probes:   map[idempotency.OperationID]time.Time{},
+		places:   map[idempotency.OperationID]idempotency.Place{},
 	}
 }
 
@@ -60,6 +65,7 @@ func (m *Model) Apply(ctx context.Context, ts []idempotency.Transition) ([]idemp
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.clock()
+	m.commits++
 	results := make([]idempotency.Result, len(ts))
 	for i, t := range ts {
 		id := t.Target()
@@ -75,6 +81,7 @@ func (m *Model) move(t idempotency.Transition, now time.Time) {
 	after, changed, evidence := idempotency.Next(stored, t, m.env(stored, now))
 	if changed {
 		m.records[id] = after
+		m.places[id] = idempotency.Place{Commit: m.commits, ID: id}
 		if after.State != stored.State {
 			delete(m.probes, id)
 		}
@@ -202,6 +209,7 @@ func (m *Model) Sweep(context.Context) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now, n := m.clock(), 0
+	m.commits++
 	for id, stored := range m.records {
 		seen := m.read(id, now)
 		if stored.State == idempotency.Executing && seen.State == idempotency.Unknown {
@@ -245,6 +253,7 @@ func (m *Model) Purge(_ context.Context, limit int) (int, error) {
 			delete(m.records, id)
 			delete(m.evidence, id)
 			delete(m.damaged, id)
+			delete(m.places, id)
 			n++
 		}
 	}

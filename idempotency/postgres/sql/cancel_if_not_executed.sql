@@ -1,6 +1,8 @@
 UPDATE requests r
 SET state = 5,
     revision = r.revision + 1,
+    changed = pg_current_xact_id(),
+    been = (r.been | (1 << r.state))::smallint,
     cause = '',
     settled_at = now(),
     expires = GREATEST(r.expires, GREATEST(now(), m.key_date) + m.keep_key * interval '1 microsecond')

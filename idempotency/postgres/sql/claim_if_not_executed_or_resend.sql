@@ -3,6 +3,8 @@
 UPDATE requests r
 SET state = 1,
     revision = r.revision + 1,
+    changed = pg_current_xact_id(),
+    been = (r.been | (1 << r.state) | CASE r.state WHEN 3 THEN 0 ELSE 16 END)::smallint,
     attempt = r.attempt + 1,
     attempt_id = m.attempt_id,
     owner = m.owner,

@@ -10,6 +10,8 @@ WITH done AS (
     SET state = CASE WHEN ($8::boolean[])[width_bucket(r.id, $1::uuid[])] THEN 2 ELSE 6 END,
         revision = r.revision + 1,
         late = false,
+        changed = pg_current_xact_id(),
+        been = (r.been | 2)::smallint,
         doubted = false,
         settled_at = now(),
         expires = GREATEST(r.expires, now() + ($4::bigint[])[width_bucket(r.id, $1::uuid[])] * interval '1 microsecond'),
@@ -34,6 +36,11 @@ WITH done AS (
     SELECT (d.body_expires AT TIME ZONE 'UTC')::date, d.id, d.attempt_id, ($9::bytea[])[d.place], ($10::bytea[])[d.place], ($11::bytea[])[d.place]
     FROM done d
     WHERE d.state = 2
+), logged AS (
+    INSERT INTO changes (xid, at, ids, callers)
+    SELECT pg_current_xact_id(), now(), array_agg(d.id), array_agg(hashtextextended(d.caller, 0))
+    FROM done d
+    HAVING count(*) > 0
 )
 SELECT now(), true, false,
     d.id, d.caller, d.key, d.state, d.revision, d.attempt, d.attempt_id, d.owner, d.epoch,

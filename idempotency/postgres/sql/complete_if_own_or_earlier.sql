@@ -9,6 +9,9 @@ WITH done AS (
         revision = r.revision + 1,
         attempt_id = CASE WHEN r.state = 4 AND r.cause = 'lost-by-the-store' THEN m.attempt_id ELSE r.attempt_id END,
         attempt = CASE WHEN r.state = 4 AND r.cause = 'lost-by-the-store' THEN GREATEST(r.attempt, m.n) ELSE r.attempt END,
+        changed = pg_current_xact_id(),
+        been = (r.been | 2 | CASE WHEN r.state = 4 OR now() > r.deadline + $13::bigint * interval '1 microsecond'
+            OR NOT COALESCE((SELECT i.lease_until > now() FROM instances i WHERE i.id = r.owner AND i.epoch = r.epoch), false) THEN 16 ELSE 0 END)::smallint,
         late = r.state = 4 OR now() > r.deadline + $13::bigint * interval '1 microsecond'
             OR NOT COALESCE((SELECT i.lease_until > now() FROM instances i WHERE i.id = r.owner AND i.epoch = r.epoch), false),
         doubted = false,
@@ -38,7 +41,7 @@ WITH done AS (
         OR r.state = 4 AND r.cause = 'lost-by-the-store')
 ), marked AS (
     UPDATE requests r
-    SET contradicted = true, revision = r.revision + 1
+    SET contradicted = true, revision = r.revision + 1, changed = pg_current_xact_id(), been = (r.been | (1 << r.state))::smallint
     FROM wrong w
     WHERE r.id = ANY($1::uuid[]) AND r.id = w.id AND NOT r.contradicted
 ), late AS (

@@ -1,6 +1,8 @@
 UPDATE requests r
 SET state = 4,
     revision = r.revision + 1,
+    changed = pg_current_xact_id(),
+    been = (r.been | 2)::smallint,
     cause = m.cause,
     settled_at = now(),
     unknown_since = now(),

@@ -2,7 +2,7 @@ WITH done AS (
     INSERT INTO requests (id, caller, key, state, revision, attempt, attempt_id, owner, epoch,
         fingerprint_version, fingerprint, method, target, route, resend, doubted, trace, cause,
         first_seen, claimed_at, deadline, settled_at, unknown_since, expires, body_expires,
-        response_status, response_length, response_digest)
+        response_status, response_length, response_digest, changed)
     SELECT m.id, m.caller, m.key,
         CASE WHEN m.status IS NULL THEN 4 WHEN m.replayable THEN 2 ELSE 6 END,
         1, m.n, m.attempt_id, m.owner, m.epoch,
@@ -14,7 +14,7 @@ WITH done AS (
         CASE WHEN m.status IS NULL THEN now() END,
         GREATEST(now(), m.key_date) + m.keep_key * interval '1 microsecond',
         CASE WHEN m.replayable THEN GREATEST(now(), m.key_date) + m.keep_response * interval '1 microsecond' END,
-        m.status, m.length, m.digest
+        m.status, m.length, m.digest, pg_current_xact_id()
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::smallint[], $8::bytea[],
             $9::text[], $10::text[], $11::bigint[], $12::boolean[], $13::timestamptz[], $14::bigint[], $15::bytea[],
             $16::bigint[], $17::integer[], $19::integer[], $20::bigint[], $21::bytea[], $22::boolean[], $26::text[])

@@ -4,6 +4,9 @@ WITH done AS (
     UPDATE requests r
     SET state = CASE WHEN r.doubted THEN 4 ELSE 3 END,
         revision = r.revision + 1,
+        changed = pg_current_xact_id(),
+        been = (r.been | 2 | CASE WHEN r.state = 4 OR now() > r.deadline + $6::bigint * interval '1 microsecond'
+            OR NOT COALESCE((SELECT i.lease_until > now() FROM instances i WHERE i.id = r.owner AND i.epoch = r.epoch), false) THEN 16 ELSE 0 END)::smallint,
         late = r.state = 4 OR now() > r.deadline + $6::bigint * interval '1 microsecond'
             OR NOT COALESCE((SELECT i.lease_until > now() FROM instances i WHERE i.id = r.owner AND i.epoch = r.epoch), false),
         cause = CASE WHEN r.doubted THEN 'earlier-attempt-in-doubt' ELSE m.cause END,

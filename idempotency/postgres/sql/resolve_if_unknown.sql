@@ -3,6 +3,8 @@ WITH done AS (
     UPDATE requests r
     SET state = CASE WHEN NOT m.executed THEN 3 WHEN m.replayable THEN 2 ELSE 6 END,
         revision = r.revision + 1,
+        changed = pg_current_xact_id(),
+        been = (r.been | (1 << r.state) | 16)::smallint,
         late = true,
         doubted = false,
         cause = CASE WHEN m.executed THEN '' ELSE 'resolved' END,

@@ -2,6 +2,8 @@
 UPDATE requests r
 SET state = 4,
     revision = r.revision + 1,
+    changed = pg_current_xact_id(),
+    been = (r.been | 2)::smallint,
     cause = CASE WHEN COALESCE((SELECT i.lease_until > now() FROM instances i WHERE i.id = r.owner AND i.epoch = r.epoch), false)
         THEN 'overdue' ELSE 'owner-gone' END,
     settled_at = now(),

@@ -1,7 +1,7 @@
 -- The newest first; ?2 bounds how many are looked at.
 SELECT seq, id, caller, key, state, revision, n, attempt, instance, epoch, fingerprint_version, fingerprint,
        method, target, trace, resend, doubted, contradicted, cause, status, length, digest,
-       resolved_by, resolved_evidence, resolved_at, first_seen, claimed, deadline, settled, body_expires, expires, route
+       resolved_by, resolved_evidence, resolved_at, first_seen, claimed, deadline, settled, body_expires, expires, route, been
   FROM requests
  WHERE seq < ?1
  ORDER BY seq DESC

@@ -5,5 +5,6 @@ UPDATE requests
        status = ?18, length = ?19, digest = ?20,
        resolved_by = ?21, resolved_evidence = ?22, resolved_at = ?23,
        claimed = ?24, deadline = ?25, settled = ?26, body_expires = ?27, expires = ?28, route = ?29,
+       changed = ?30, been = ?31,
        probe_due = CASE WHEN state = 4 AND ?3 = 4 THEN probe_due END
  WHERE id = ?1 AND revision = ?2

@@ -1,0 +1,1 @@
+UPDATE walks SET xid = $1::text::xid8 WHERE name = 'changes'

@@ -1,0 +1,1 @@
+SELECT f.secret FROM feed f WHERE f.one

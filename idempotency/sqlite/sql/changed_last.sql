@@ -1,0 +1,2 @@
+-- Where records changed last.
+SELECT id, changed FROM requests WHERE id IN (…)

@@ -1,0 +1,1 @@
+UPDATE feed SET secret = ?1 WHERE secret IS NULL
