@@ -39,7 +39,7 @@ func (x *Execution) Ready() error {
 // Complete commits the backend's whole answer. Without r.Replayable the body is not kept. When it
 // returns with a nil Err, Record is durable, and its response is what everybody gets.
 func (x *Execution) Complete(r *Response) Outcome {
-	return x.settle(Complete{Attempt: x.attempt, Response: r, Retention: x.retention}, nil)
+	return x.settle(Complete{Attempt: x.attempt, Response: r, Retention: x.retention, Claimed: &x.flight.record}, nil)
 }
 
 // Release commits the proof that the attempt had no effect. Answer may be what the backend said.

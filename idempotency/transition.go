@@ -44,6 +44,9 @@ type Complete struct {
 	Attempt   Attempt
 	Response  *Response
 	Retention Retention
+	// Claimed is the record as the attempt's claim left it, if that is at hand. It decides nothing: it spares
+	// a store to read what it wrote itself, as long as the record still is at that revision.
+	Claimed *Record
 }
 
 // Release records the proof that an attempt had no effect: executing or unknown N → not_executed. If

@@ -121,6 +121,9 @@ func (s *Store) applyUsual(ctx context.Context, b *batch) error {
 		q.Queue(logChanges, uuids(b.others))
 		q.Queue(readRecords, uuids(b.others)).Query(func(rows pgx.Rows) error { return b.take(rows, s, false) })
 	}
+	if len(q.QueuedQueries) == 1 {
+		return nil // answers only, to claims that nobody has at hand
+	}
 	err := s.run(ctx, pool, &q)
 	var e *Error
 	if len(b.others) == 0 && errors.As(err, &e) && e.Code == "23505" {
@@ -183,6 +186,8 @@ func (s *Store) applyRest(ctx context.Context, b *batch, ts []idempotency.Transi
 	return nil
 }
 
+var errUnasked = errors.New("the server returned a record that nobody asked for")
+
 // place returns where id is in the batch; -1 if it is not.
 func (b *batch) place(id idempotency.OperationID) int {
 	i, ok := slices.BinarySearchFunc(b.ids, id, func(a, b idempotency.OperationID) int { return bytes.Compare(a[:], b[:]) })
@@ -202,7 +207,7 @@ func (b *batch) take(rows pgx.Rows, s *Store, written bool) error {
 		}
 		i := b.place(r.ID)
 		if i < 0 {
-			return errors.New("the server returned a record that nobody asked for")
+			return errUnasked
 		}
 		b.records[i] = r
 		b.wrote = b.wrote || written

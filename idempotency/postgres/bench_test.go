@@ -42,6 +42,7 @@ func completions(results []idempotency.Result, body []byte) []idempotency.Transi
 			Attempt:   r.Record.Attempt,
 			Response:  idempotency.NewResponse(201, map[string][]string{"Content-Type": {"application/json"}}, body),
 			Retention: storetest.Keep,
+			Claimed:   &results[i].Record,
 		}
 	}
 	return ts

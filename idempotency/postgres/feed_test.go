@@ -100,7 +100,7 @@ func TestWhatCommitsLateIsHeardOf(t *testing.T) {
 	}
 	var q pgx.Batch
 	q.Queue(settingsWithoutJoins)
-	queueClaims(&q, owner, []idempotency.Claim{claim})
+	queueClaims(&q, sameOfClaim(&claim), []idempotency.Claim{claim})
 	q.Queue("INSERT INTO naive (name) VALUES ('slow')")
 	if err := tx.SendBatch(ctx, &q).Close(); err != nil {
 		t.Fatal(err)

@@ -99,8 +99,8 @@ func (m *moves) queueClaims(b *pgx.Batch, lease time.Duration) {
 	if len(m.claims) == 0 {
 		return
 	}
-	for owner, part := range byOwner(m.claims, func(t *idempotency.Claim) idempotency.Owner { return t.Attempt.Owner }) {
-		queueClaims(b, owner, part)
+	for same, part := range alike(m.claims, sameOfClaim) {
+		queueClaims(b, same, part)
 	}
 	c := claimColumns(m.claims, func(c *idempotency.Claim) *idempotency.Claim { return c })
 	b.Queue(claimIfNotExecutedOrResend, c.id, c.attempt, c.owner, c.epoch, c.fingerprintVersion, c.fingerprint,

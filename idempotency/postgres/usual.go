@@ -3,7 +3,6 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"errors"
 	"iter"
 	"slices"
 	"time"
@@ -14,22 +13,23 @@ import (
 	"github.com/onceway/onceway/idempotency"
 )
 
-// byOwner cuts a batch into its owners' parts, each in the order of the batch. A gateway has another
-// owner only after it lost a lease: almost always there is one part, the batch itself.
-func byOwner[T any](ts []T, owner func(*T) idempotency.Owner) iter.Seq2[idempotency.Owner, []T] {
-	return func(yield func(idempotency.Owner, []T) bool) {
+// alike cuts a batch into parts that have the same of what their statement takes once, each in the order of
+// the batch. A gateway has one retention, and another owner only after it lost a lease: almost always there is
+// one part, the batch itself.
+func alike[T any, K comparable](ts []T, of func(*T) K) iter.Seq2[K, []T] {
+	return func(yield func(K, []T) bool) {
 		for rest := ts; len(rest) > 0; {
-			first := owner(&rest[0])
-			if !slices.ContainsFunc(rest, func(t T) bool { return owner(&t) != first }) {
+			first := of(&rest[0])
+			if !slices.ContainsFunc(rest, func(t T) bool { return of(&t) != first }) {
 				yield(first, rest)
 				return
 			}
 			var part, others []T
-			for _, t := range rest {
-				if owner(&t) == first {
-					part = append(part, t)
+			for i := range rest {
+				if of(&rest[i]) == first {
+					part = append(part, rest[i])
 				} else {
-					others = append(others, t)
+					others = append(others, rest[i])
 				}
 			}
 			if !yield(first, part) {
@@ -45,8 +45,8 @@ func (b *batch) queueUsualClaims(q *pgx.Batch, s *Store) {
 	if len(b.claims) == 0 {
 		return
 	}
-	for owner, part := range byOwner(b.claims, func(t *idempotency.Claim) idempotency.Owner { return t.Attempt.Owner }) {
-		queueClaims(q, owner, part).Query(func(rows pgx.Rows) error { return b.takeClaimed(rows, s, part) })
+	for same, part := range alike(b.claims, sameOfClaim) {
+		queueClaims(q, same, part).Query(func(rows pgx.Rows) error { return b.takeClaimed(rows, s, part) })
 	}
 	if first, last, few := s.likelyDays(); few && s.retries.Load() > 0 {
 		s.retries.Add(-1)
@@ -69,7 +69,7 @@ func (b *batch) takeRefusing(rows pgx.Rows, s *Store, first, last time.Time) err
 		}
 		i := b.place(r.ID)
 		if i < 0 {
-			return errors.New("the server returned a record that nobody asked for")
+			return errUnasked
 		}
 		if b.records[i].ID == r.ID || !r.payloadDay.IsZero() && (r.payloadDay.Before(first) || r.payloadDay.After(last)) {
 			continue // it is the claim's own, or its answer was not looked for
@@ -116,49 +116,119 @@ func (b *batch) stands(r readRecord, s *Store) bool {
 	return true
 }
 
-func queueClaims(q *pgx.Batch, o idempotency.Owner, ts []idempotency.Claim) *pgx.QueuedQuery {
-	c := claimColumns(ts, func(c *idempotency.Claim) *idempotency.Claim { return c })
-	return q.Queue(claimIfUnseen, c.id, c.caller, c.key, c.attempt, uuid(o.Instance), o.Epoch, c.fingerprintVersion, c.fingerprint,
-		c.method, c.target, c.budget, c.resend, c.keyDate, c.keepKey, c.trace, c.route)
+// claimsShare is what a statement that claims takes once.
+type claimsShare struct {
+	owner   idempotency.Owner
+	keep    time.Duration // of the record
+	version uint8         // of the fingerprint
 }
 
-// takeClaimed makes records of those claims for which a row was inserted: they hold what the claim says.
+func sameOfClaim(t *idempotency.Claim) claimsShare {
+	return claimsShare{t.Attempt.Owner, t.Retention.Key, t.Fingerprint.Version}
+}
+
+func queueClaims(q *pgx.Batch, same claimsShare, ts []idempotency.Claim) *pgx.QueuedQuery {
+	return q.Queue(claimIfUnseen,
+		column(ts, func(t *idempotency.Claim) pgtype.UUID { return uuid(t.Attempt.Operation) }),
+		column(ts, func(t *idempotency.Claim) pgtype.Text { return text(t.Operation.Caller) }),
+		column(ts, func(t *idempotency.Claim) pgtype.Text { return text(t.Operation.Key) }),
+		column(ts, func(t *idempotency.Claim) pgtype.UUID { return uuid(t.Attempt.ID) }),
+		uuid(same.owner.Instance), same.owner.Epoch, int16(same.version),
+		column(ts, func(t *idempotency.Claim) octets { return t.Fingerprint.Sum[:] }),
+		column(ts, func(t *idempotency.Claim) pgtype.Text { return text(t.Method) }),
+		column(ts, func(t *idempotency.Claim) pgtype.Text { return text(t.TargetURI) }),
+		column(ts, func(t *idempotency.Claim) pgtype.Int8 { return int8(micros(t.Budget)) }),
+		column(ts, func(t *idempotency.Claim) pgtype.Bool { return boolean(t.Resend) }),
+		column(ts, func(t *idempotency.Claim) pgtype.Timestamptz { return instant(t.KeyDate) }),
+		micros(same.keep),
+		column(ts, func(t *idempotency.Claim) octets { return traceBytes(t.Trace) }),
+		column(ts, func(t *idempotency.Claim) pgtype.Text { return text(t.Route) }))
+}
+
+// takeClaimed makes the records of those claims for which a row was inserted.
 func (b *batch) takeClaimed(rows pgx.Rows, s *Store, ts []idempotency.Claim) error {
 	var id [16]byte
-	var now, deadline, expires time.Time
+	var now time.Time
 	var leased bool
 	for rows.Next() {
-		if err := rows.Scan(&id, &now, &deadline, &expires, &leased); err != nil {
+		if err := rows.Scan(&id, &now, &leased); err != nil {
 			return err
 		}
-		i, _ := slices.BinarySearchFunc(ts, id, func(t idempotency.Claim, id [16]byte) int { return bytes.Compare(t.Attempt.Operation[:], id[:]) })
-		t := &ts[i]
-		r := &b.records[b.place(id)]
-		r.Record = idempotency.Record{
-			ID: id, Operation: t.Operation, State: idempotency.Executing, Attempt: t.Attempt, Revision: 1,
-			Fingerprint: t.Fingerprint, Method: t.Method, Target: t.TargetURI, Route: t.Route, Resend: t.Resend, Trace: t.Trace,
-			FirstSeen: now.UTC(), Claimed: now.UTC(), Deadline: deadline.UTC(), Expires: expires.UTC(),
+		i, ok := slices.BinarySearchFunc(ts, id, func(t idempotency.Claim, id [16]byte) int { return bytes.Compare(t.Attempt.Operation[:], id[:]) })
+		if !ok {
+			return errUnasked
 		}
-		r.Attempt.N = 1
-		r.Derive(now.UTC(), leased, s.lease)
-		b.wrote = true
+		t := ts[i]
+		t.Budget, t.Retention, t.KeyDate = inMicros(t.Budget), keptInMicros(t.Retention), t.KeyDate.Truncate(time.Microsecond).UTC()
+		b.moved(idempotency.Record{}, t, idempotency.Env{Now: now.UTC(), OwnerHasLease: leased, Lease: s.lease})
 	}
 	return nil
 }
 
-// queueUsualCompletes appends the statements of answers that are in time.
+// moved notes the record of an operation that a statement has moved, given the record that it found: the
+// statement has the conditions of [idempotency.Next], so it wrote what Next says.
+func (b *batch) moved(from idempotency.Record, t idempotency.Transition, env idempotency.Env) {
+	r := &b.records[b.place(t.Target())]
+	r.Record, _, _ = idempotency.Next(from, t, env)
+	r.Derive(env.Now, env.OwnerHasLease, env.Lease)
+	r.Been = 0 // which nobody reads but the feed
+	r.whole = true
+	b.wrote = true
+}
+
+// Durations and instants as the server keeps them.
+func inMicros(d time.Duration) time.Duration { return d.Truncate(time.Microsecond) }
+func keptInMicros(r idempotency.Retention) idempotency.Retention {
+	return idempotency.Retention{Response: inMicros(r.Response), Key: inMicros(r.Key)}
+}
+
+// completesShare is what a statement that completes takes once.
+type completesShare struct {
+	owner idempotency.Owner
+	keep  idempotency.Retention
+}
+
+// queueUsualCompletes appends the statements of answers that are in time. They return no records, so those
+// as their claims left them have to be at hand.
 func (b *batch) queueUsualCompletes(q *pgx.Batch, s *Store) {
-	for part := range parts(b.completes, func(t idempotency.Complete) *idempotency.Response { return t.Response }) {
-		for owner, ts := range byOwner(part, func(t *idempotency.Complete) idempotency.Owner { return t.Attempt.Owner }) {
+	known := b.completes
+	knows := func(t idempotency.Complete) bool {
+		return t.Claimed != nil && t.Claimed.Attempt == t.Attempt && t.Claimed.State == idempotency.Executing
+	}
+	if slices.ContainsFunc(known, func(t idempotency.Complete) bool { return !knows(t) }) {
+		known = slices.DeleteFunc(slices.Clone(known), func(t idempotency.Complete) bool { return !knows(t) })
+	}
+	for part := range parts(known, func(t idempotency.Complete) *idempotency.Response { return t.Response }) {
+		for same, ts := range alike(part, func(t *idempotency.Complete) completesShare { return completesShare{t.Attempt.Owner, t.Retention} }) {
 			r := responseColumns(ts, func(t *idempotency.Complete) *idempotency.Response { return t.Response })
 			q.Queue(completeIfOwnInTime,
 				column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.Operation) }),
 				column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.ID) }),
-				column(ts, func(t *idempotency.Complete) pgtype.Int8 { return int8(micros(t.Retention.Response)) }),
-				column(ts, func(t *idempotency.Complete) pgtype.Int8 { return int8(micros(t.Retention.Key)) }),
-				r.status, r.length, r.digest, r.replayable, r.fields, r.body, r.seal,
-				uuid(owner.Instance), owner.Epoch, micros(s.lease),
-			).Query(func(rows pgx.Rows) error { return b.take(rows, s, true) })
+				column(ts, func(t *idempotency.Complete) pgtype.Int8 { return int8(t.Claimed.Revision) }),
+				r.status, r.length, r.digest, r.fields, r.body, r.seal,
+				uuid(same.owner.Instance), same.owner.Epoch, micros(same.keep.Response), micros(same.keep.Key), micros(s.lease),
+			).Query(func(rows pgx.Rows) error { return b.takeCompleted(rows, s, ts) })
 		}
 	}
+}
+
+// takeCompleted makes the records of those answers that were written.
+func (b *batch) takeCompleted(rows pgx.Rows, s *Store, ts []idempotency.Complete) error {
+	var place int32
+	var now time.Time
+	for rows.Next() {
+		if err := rows.Scan(&place, &now); err != nil {
+			return err
+		}
+		if place < 1 || int(place) > len(ts) {
+			return errUnasked
+		}
+		t := ts[place-1]
+		t.Retention = keptInMicros(t.Retention)
+		if !t.Response.Replayable {
+			t.Response = t.Response.Bodiless()
+		}
+		b.moved(*t.Claimed, t, idempotency.Env{Now: now.UTC(), OwnerHasLease: true, Lease: s.lease})
+	}
+	return nil
 }

@@ -89,6 +89,14 @@ func TestRoundTrips(t *testing.T) {
 	s.retries.Store(0)
 	step("claims of answered operations, which nobody expected", 2, again(first))
 
+	unknowing := completions(step("claims that nobody remembers", 1, newClaims(2, owner)), []byte("x"))
+	for i := range unknowing {
+		c := unknowing[i].(idempotency.Complete)
+		c.Claimed = nil
+		unknowing[i] = c
+	}
+	step("answers to them", 1, unknowing)
+
 	others := step("more claims", 1, newClaims(2, owner))
 	mixed := []idempotency.Transition{
 		idempotency.Release{Attempt: others[0].Record.Attempt, Cause: "dial", Retention: storetest.Keep},

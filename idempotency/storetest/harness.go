@@ -92,6 +92,17 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 			if h.Store == nil || h.Advance == nil || h.Evidence == nil || len(h.Damages) == 0 {
 				t.Fatal("the harness lacks a lever that every store must have")
 			}
+			knows := new(claimedRecords)
+			knows.forget()
+			h.Store = knowing{h.Store, knows}
+			if second := h.Second; second != nil {
+				h.Second = func(t *testing.T) Store { return knowing{second(t), knows} }
+			}
+			advance := h.Advance
+			h.Advance = func(t *testing.T, d time.Duration) {
+				advance(t, d)
+				knows.forget()
+			}
 			w := &world{T: t, Harness: h, instance: idempotency.Instance{ID: [16]byte{1}, Host: "one", Version: "test", Longest: time.Minute}}
 			w.acquire()
 			test.run(w)

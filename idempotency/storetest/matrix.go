@@ -26,6 +26,7 @@ resend other          | exe 1 | .     | .     | .     | .     | .
 resend again          | exe 1 | =     | .     | .     | .     | =
 complete              | .     | com 1 | com 1 | com 1 | com 1 | com 1
 complete bodiless     | .     | for 1 | for 1 | for 1 | for 1 | for 1
+complete unknowing    | .     | com 1 | com 1 | com 1 | com 1 | com 1
 complete stranger     | .     | !     | !     | !     | !     | !
 release               | .     | not 1 | not 1 | not 1 | not 1 | not 1
 release stranger      | .     | .     | .     | .     | .     | .
@@ -54,6 +55,7 @@ resend other          | .     | .     | .     | .     | .
 resend again          | .     | .     | .     | .     | .
 complete              | =     | =     | =     | =     | !
 complete bodiless     | =     | =     | =     | =     | !
+complete unknowing    | =     | =     | =     | =     | !
 complete stranger     | !     | !     | !     | !     | !
 release               | .     | .     | .     | .     | =
 release stranger      | .     | .     | .     | .     | .
@@ -82,6 +84,7 @@ resend other          | .     | .     | .     | .     | .
 resend again          | .     | .     | .     | =     | .
 complete              | !     | !     | .     | com 2 | com 2
 complete bodiless     | !     | !     | .     | for 2 | for 2
+complete unknowing    | !     | !     | .     | com 2 | com 2
 complete stranger     | !     | !     | .     | .     | .
 release               | .     | =     | =     | not 2 | not 2
 release stranger      | .     | .     | .     | .     | .
@@ -110,6 +113,7 @@ resend other          | .     | .     | .     | .
 resend again          | =     | .     | .     | .
 complete              | com 2 | com 2 | com 2 | =
 complete bodiless     | for 2 | for 2 | for 2 | =
+complete unknowing    | com 2 | com 2 | com 2 | =
 complete stranger     | !     | !     | !     | !
 complete earlier      | com 2 | com 2 | com 2 | =
 release               | unk 2 | =     | =     | .

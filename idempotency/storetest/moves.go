@@ -79,16 +79,17 @@ var lines = map[string]func(w *world, s subject) idempotency.Transition{
 	"resend other": func(w *world, s subject) idempotency.Transition { return other(w.resend(s.operation)) },
 	"resend again": func(w *world, s subject) idempotency.Transition { return again(w.resend(s.operation), s) },
 
-	"complete":          func(_ *world, s subject) idempotency.Transition { return complete(s.attempt) },
-	"complete bodiless": func(_ *world, s subject) idempotency.Transition { return completeBodiless(s.attempt) },
-	"complete stranger": func(_ *world, s subject) idempotency.Transition { return complete(s.stranger()) },
-	"complete earlier":  func(_ *world, s subject) idempotency.Transition { return complete(s.earlier) },
-	"release":           func(_ *world, s subject) idempotency.Transition { return release(s.attempt) },
-	"release stranger":  func(_ *world, s subject) idempotency.Transition { return release(s.stranger()) },
-	"release earlier":   func(_ *world, s subject) idempotency.Transition { return release(s.earlier) },
-	"doubt":             func(_ *world, s subject) idempotency.Transition { return doubt(s.attempt) },
-	"doubt stranger":    func(_ *world, s subject) idempotency.Transition { return doubt(s.stranger()) },
-	"doubt earlier":     func(_ *world, s subject) idempotency.Transition { return doubt(s.earlier) },
+	"complete":           func(_ *world, s subject) idempotency.Transition { return complete(s.attempt) },
+	"complete bodiless":  func(_ *world, s subject) idempotency.Transition { return completeBodiless(s.attempt) },
+	"complete unknowing": func(_ *world, s subject) idempotency.Transition { return unknowing(complete(s.attempt)) },
+	"complete stranger":  func(_ *world, s subject) idempotency.Transition { return complete(s.stranger()) },
+	"complete earlier":   func(_ *world, s subject) idempotency.Transition { return complete(s.earlier) },
+	"release":            func(_ *world, s subject) idempotency.Transition { return release(s.attempt) },
+	"release stranger":   func(_ *world, s subject) idempotency.Transition { return release(s.stranger()) },
+	"release earlier":    func(_ *world, s subject) idempotency.Transition { return release(s.earlier) },
+	"doubt":              func(_ *world, s subject) idempotency.Transition { return doubt(s.attempt) },
+	"doubt stranger":     func(_ *world, s subject) idempotency.Transition { return doubt(s.stranger()) },
+	"doubt earlier":      func(_ *world, s subject) idempotency.Transition { return doubt(s.earlier) },
 
 	"resolve response": func(_ *world, s subject) idempotency.Transition {
 		r := resolve(s.id(), s.attempt.N, idempotency.VerdictExecuted)

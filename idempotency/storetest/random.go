@@ -149,7 +149,7 @@ func (m *machine) apply(t *rapid.T) {
 func (m *machine) transition(t *rapid.T, o idempotency.Operation) (forStore, forModel idempotency.Transition) {
 	kind := rapid.SampledFrom([]string{
 		"claim", "claim", "claim", "resend", "resend", "other", "again",
-		"complete", "complete", "bodiless", "release", "release", "doubt", "doubt",
+		"complete", "complete", "unknowing", "bodiless", "release", "release", "doubt", "doubt",
 		"executed", "response", "not executed", "note", "cancel", "acknowledge", "import", "import claim",
 	}).Draw(t, "transition")
 	switch kind {
@@ -178,6 +178,8 @@ func (m *machine) transition(t *rapid.T, o idempotency.Operation) (forStore, for
 		return c, d
 	case "complete":
 		forStore = complete(m.attempt(t, o))
+	case "unknowing":
+		forStore = unknowing(complete(m.attempt(t, o)))
 	case "bodiless":
 		forStore = completeBodiless(m.attempt(t, o))
 	case "release":

@@ -215,6 +215,8 @@ func (t Resolve)`}),
 	// The statements of Postgres.
 	{name: "Postgres: no attempt in the WHERE of complete", file: "idempotency/postgres/sql/complete_if_own_or_earlier.sql", pkg: "idempotency/postgres", test: "TestConformance",
 		edits: change("        AND (r.attempt_id = m.attempt_id OR r.resend", "        AND (true OR r.resend")},
+	{name: "Postgres: a record told as its claim left it, though it changed since", file: "idempotency/postgres/sql/complete_if_own_in_time.sql", pkg: "idempotency/postgres", test: "TestConformance",
+		edits: change(`AND r.revision = (`, `AND 0 < (`)},
 	{name: "Postgres: no attempt in the WHERE of release", file: "idempotency/postgres/sql/release_if_own.sql", pkg: "idempotency/postgres", test: "TestConformance",
 		edits: change("        AND r.attempt_id = m.attempt_id\n", "")},
 	{name: "Postgres: doubt overwrites an answer", file: "idempotency/postgres/sql/doubt_if_own_executing.sql", pkg: "idempotency/postgres", test: "TestConformance",

@@ -1,5 +1,6 @@
--- The usual case of complete_if_own_or_earlier.sql: answers to one owner's own attempts, still
--- executing, under its lease and within their time. Returns the records that it moved, as read.sql does.
+-- The usual case of complete_if_own_or_earlier.sql: answers to one owner's own attempts, still executing,
+-- under its lease and within their time, all to be kept for as long. Returns the places of those that it
+-- moved: from records at the revision that the claim left, which the gateway therefore knows.
 --
 -- All arrays are in order of id: the index is walked, and rows are locked, in that order, and a binary
 -- search finds a row's place in them. A wrong place could only make the condition on the attempt fail.
@@ -7,33 +8,28 @@
 -- Whatever it does not move is left to complete_if_own_or_earlier.sql; so is a body that is there already.
 WITH done AS (
     UPDATE requests r
-    SET state = CASE WHEN ($8::boolean[])[width_bucket(r.id, $1::uuid[])] THEN 2 ELSE 6 END,
+    SET state = CASE WHEN ($7::bytea[])[width_bucket(r.id, $1::uuid[])] IS NULL THEN 6 ELSE 2 END,
         revision = r.revision + 1,
         late = false,
+        doubted = false,
         changed = pg_current_xact_id(),
         been = (r.been | 2)::smallint,
-        doubted = false,
         settled_at = now(),
-        expires = GREATEST(r.expires, now() + ($4::bigint[])[width_bucket(r.id, $1::uuid[])] * interval '1 microsecond'),
-        body_expires = CASE WHEN ($8::boolean[])[width_bucket(r.id, $1::uuid[])]
-            THEN GREATEST(r.expires, now() + ($4::bigint[])[width_bucket(r.id, $1::uuid[])] * interval '1 microsecond')
-                + (($3::bigint[])[width_bucket(r.id, $1::uuid[])] - ($4::bigint[])[width_bucket(r.id, $1::uuid[])]) * interval '1 microsecond'
-            ELSE r.body_expires END,
-        response_status = ($5::integer[])[width_bucket(r.id, $1::uuid[])],
-        response_length = ($6::bigint[])[width_bucket(r.id, $1::uuid[])],
-        response_digest = ($7::bytea[])[width_bucket(r.id, $1::uuid[])]
+        expires = GREATEST(r.expires, now() + $13::bigint * interval '1 microsecond'),
+        body_expires = CASE WHEN ($7::bytea[])[width_bucket(r.id, $1::uuid[])] IS NULL THEN r.body_expires
+            ELSE GREATEST(r.expires, now() + $13::bigint * interval '1 microsecond') + ($12::bigint - $13::bigint) * interval '1 microsecond' END,
+        response_status = ($4::integer[])[width_bucket(r.id, $1::uuid[])],
+        response_length = ($5::bigint[])[width_bucket(r.id, $1::uuid[])],
+        response_digest = ($6::bytea[])[width_bucket(r.id, $1::uuid[])]
     WHERE r.id = ANY($1::uuid[]) AND r.attempt_id = ($2::uuid[])[width_bucket(r.id, $1::uuid[])]
-        AND r.state = 1 AND r.owner = $12::uuid AND r.epoch = $13::bigint
+        AND r.revision = ($3::bigint[])[width_bucket(r.id, $1::uuid[])]
+        AND r.state = 1 AND r.owner = $10::uuid AND r.epoch = $11::bigint
         AND now() <= r.deadline + $14::bigint * interval '1 microsecond'
-        AND EXISTS (SELECT FROM instances i WHERE i.id = $12::uuid AND i.epoch = $13::bigint AND i.lease_until > now())
-    RETURNING width_bucket(r.id, $1::uuid[]) AS place, r.id, r.caller, r.key, r.state, r.revision, r.attempt, r.attempt_id, r.owner, r.epoch,
-        r.fingerprint_version, r.fingerprint, r.method, r.target, r.route, r.resend, r.contradicted, r.trace,
-        r.first_seen, r.claimed_at, r.deadline, r.settled_at, r.body_expires, r.expires,
-        r.response_status, r.response_length, r.response_digest,
-        r.resolved_at, r.resolved_by, r.resolved_evidence
+        AND EXISTS (SELECT FROM instances i WHERE i.id = $10::uuid AND i.epoch = $11::bigint AND i.lease_until > now())
+    RETURNING width_bucket(r.id, $1::uuid[]) AS place, r.id, r.caller, r.attempt_id, r.body_expires, r.state
 ), kept AS (
     INSERT INTO payloads (day, id, attempt_id, fields, body, seal)
-    SELECT (d.body_expires AT TIME ZONE 'UTC')::date, d.id, d.attempt_id, ($9::bytea[])[d.place], ($10::bytea[])[d.place], ($11::bytea[])[d.place]
+    SELECT (d.body_expires AT TIME ZONE 'UTC')::date, d.id, d.attempt_id, ($7::bytea[])[d.place], ($8::bytea[])[d.place], ($9::bytea[])[d.place]
     FROM done d
     WHERE d.state = 2
 ), logged AS (
@@ -42,10 +38,4 @@ WITH done AS (
     FROM done d
     HAVING count(*) > 0
 )
-SELECT now(), true, false,
-    d.id, d.caller, d.key, d.state, d.revision, d.attempt, d.attempt_id, d.owner, d.epoch,
-    d.fingerprint_version, d.fingerprint, d.method, d.target, d.route, d.resend, false, d.contradicted, '', d.trace,
-    d.first_seen, d.claimed_at, d.deadline, d.settled_at, d.body_expires, d.expires,
-    d.response_status, d.response_length, d.response_digest,
-    d.resolved_at, d.resolved_by, d.resolved_evidence
-FROM done d
+SELECT d.place, now() FROM done d
