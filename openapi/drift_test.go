@@ -11,7 +11,7 @@ import (
 )
 
 // generated are the packages that are made from the documents.
-var generated = []string{"reconciliation"}
+var generated = []string{"reconciliation", "admin"}
 
 // A document and its code are changed together.
 func TestGeneratedCodeIsThatOfTheDocuments(t *testing.T) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,14 +10,13 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/onceway/onceway/gateway/admin"
 	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/openapi/admin"
 )
 
 // adminTokenVariable has the operator's token where no file does.
@@ -52,11 +50,13 @@ func (f *adminFlags) client(cmd *cobra.Command) (*adminClient, error) {
 	if token != "" && base.Scheme == "http" && !isLocalHost(base.Hostname()) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "warning: the token goes to %s unencrypted\n", base.Host)
 	}
+	c := &adminClient{host: base.Host, token: token}
 	// Never through a proxy of the environment, and never on to another address with the token.
-	return &adminClient{base: base, token: token, http: &http.Client{
+	c.api, err = admin.NewClient(base.String(), admin.WithHTTPClient(&http.Client{
 		Timeout: f.timeout, Transport: &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	}), admin.WithRequestEditorFn(c.authorize))
+	return c, err
 }
 
 func (f *adminFlags) base(cmd *cobra.Command) (*url.URL, error) {
@@ -102,18 +102,27 @@ func isLocalHost(host string) bool {
 
 // adminClient asks an admin listener.
 type adminClient struct {
-	base  *url.URL
+	host  string
 	token string
-	http  *http.Client
+	api   *admin.Client
+}
+
+func (c *adminClient) authorize(_ context.Context, r *http.Request) error {
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	return nil
 }
 
 // list reads pages until it has so many records, or there are no more.
-func (c *adminClient) list(ctx context.Context, query url.Values, limit int) (admin.List, error) {
+func (c *adminClient) list(ctx context.Context, params admin.ListRequestsParams, limit int) (admin.List, error) {
 	all := admin.List{Items: []admin.Record{}}
 	for {
-		query.Set("limit", strconv.Itoa(min(limit-len(all.Items), 500)))
+		most := min(limit-len(all.Items), 500)
+		params.Limit = &most
+		resp, err := c.api.ListRequests(ctx, &params)
 		var page admin.List
-		if err := c.do(ctx, http.MethodGet, "/requests?"+query.Encode(), nil, &page); err != nil {
+		if err := c.read(resp, err, &page); err != nil {
 			return all, err
 		}
 		all.Items = append(all.Items, page.Items...)
@@ -121,16 +130,18 @@ func (c *adminClient) list(ctx context.Context, query url.Values, limit int) (ad
 		if page.Next == nil || len(all.Items) >= limit {
 			return all, nil
 		}
-		query.Set("cursor", *page.Next)
+		params.Cursor = page.Next
 	}
 }
 
 func (c *adminClient) show(ctx context.Context, operation string, withBody bool) (r admin.Record, err error) {
-	path := "/requests/" + url.PathEscape(operation)
+	var params admin.GetRequestParams
 	if withBody {
-		path += "?include=body"
+		body := admin.GetRequestParamsIncludeBody
+		params.Include = &body
 	}
-	return r, c.do(ctx, http.MethodGet, path, nil, &r)
+	resp, err := c.api.GetRequest(ctx, operation, &params)
+	return r, c.read(resp, err, &r)
 }
 
 func (c *adminClient) resolve(ctx context.Context, operation string, said admin.Resolution) (r admin.Record, err error) {
@@ -138,30 +149,12 @@ func (c *adminClient) resolve(ctx context.Context, operation string, said admin.
 		return r, fmt.Errorf("resolving needs a token: set $%s, or name a --token-file; “onceway admin token NAME” makes one",
 			adminTokenVariable)
 	}
-	return r, c.do(ctx, http.MethodPost, "/requests/"+url.PathEscape(operation)+"/resolution", said, &r)
+	resp, err := c.api.ResolveRequest(ctx, operation, said)
+	return r, c.read(resp, err, &r)
 }
 
-// do sends one request and reads its answer into out. A problem is an error that says what it means.
-func (c *adminClient) do(ctx context.Context, method, path string, content, out any) error {
-	var body io.Reader
-	if content != nil {
-		b, err := json.Marshal(content)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base.String()+admin.BasePath+path, body)
-	if err != nil {
-		return &usageError{err}
-	}
-	if content != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	resp, err := c.http.Do(req)
+// read reads an answer into out. A problem is an error that says what it means.
+func (c *adminClient) read(resp *http.Response, err error, out any) error {
 	if err != nil {
 		return fmt.Errorf("admin listener: %w", err)
 	}
@@ -171,10 +164,10 @@ func (c *adminClient) do(ctx context.Context, method, path string, content, out 
 		return fmt.Errorf("admin listener: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return problemError(c.base.Host, resp, b)
+		return problemError(c.host, resp, b)
 	}
 	if err := json.Unmarshal(b, out); err != nil || !isAnswer(out) {
-		return fmt.Errorf("%s did not answer as an admin listener does; is it the listener for clients?", c.base.Host)
+		return fmt.Errorf("%s did not answer as an admin listener does; is it the listener for clients?", c.host)
 	}
 	return nil
 }

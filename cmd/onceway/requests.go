@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/onceway/onceway/gateway/admin"
+	"github.com/onceway/onceway/openapi/admin"
 )
 
 func newRequestsCommand() *cobra.Command {
@@ -24,7 +23,7 @@ func newRequestsListCommand() *cobra.Command {
 	var f adminFlags
 	var asJSON, contradicted bool
 	var limit int
-	filters := map[string]*string{}
+	filters := map[string]*string{} // by their flags
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List records, the newest first",
@@ -35,20 +34,25 @@ func newRequestsListCommand() *cobra.Command {
 			if limit < 1 {
 				return &usageError{errors.New("--limit is at least 1")}
 			}
-			query := url.Values{}
-			for name, value := range filters {
-				if cmd.Flags().Changed(flagName(name)) {
-					query.Set(name, *value)
+			given := func(flag string) *string {
+				if !cmd.Flags().Changed(flag) {
+					return nil
 				}
+				return filters[flag]
+			}
+			params := admin.ListRequestsParams{
+				State: (*admin.RecordState)(given("state")), Caller: given("caller"), Route: given("route"), Age: given("age"),
+				MaxAge: given("max-age"), Operation: given("operation"), Trace: given("trace"),
 			}
 			if contradicted {
-				query.Set("contradicted", "true")
+				yes := admin.ListRequestsParamsContradictedTrue
+				params.Contradicted = &yes
 			}
 			c, err := f.client(cmd)
 			if err != nil {
 				return err
 			}
-			list, err := c.list(cmd.Context(), query, limit)
+			list, err := c.list(cmd.Context(), params, limit)
 			if err != nil {
 				return err
 			}
@@ -64,24 +68,16 @@ func newRequestsListCommand() *cobra.Command {
 		{"caller", "whose requests"},
 		{"route", "name of a route"},
 		{"age", "last attempt at least so long ago, as 15m or 24h"},
-		{"max_age", "last attempt at most so long ago"},
+		{"max-age", "last attempt at most so long ago"},
 		{"operation", "an operation id"},
 		{"trace", "a trace id, 32 hexadecimal digits"},
 	} {
-		filters[filter.name] = cmd.Flags().String(flagName(filter.name), "", filter.usage)
+		filters[filter.name] = cmd.Flags().String(filter.name, "", filter.usage)
 	}
 	cmd.Flags().BoolVar(&contradicted, "contradicted", false, "only records that an answer has proved wrong")
 	cmd.Flags().IntVar(&limit, "limit", 50, "how many records")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-// flagName is how a parameter of the API is called on the command line.
-func flagName(parameter string) string {
-	if parameter == "max_age" {
-		return "max-age"
-	}
-	return parameter
 }
 
 func newRequestsShowCommand() *cobra.Command {
@@ -147,7 +143,7 @@ func newRequestsResolveCommand() *cobra.Command {
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().StringVar(&said.Outcome, "outcome", "", "executed or not_executed")
+	cmd.Flags().StringVar((*string)(&said.Outcome), "outcome", "", "executed or not_executed")
 	cmd.Flags().StringVar(&said.Evidence, "evidence", "", "what you looked at, and what it showed")
 	cmd.Flags().IntVar(&attempt, "attempt", 0, "the attempt that the evidence is about; the last one, if left out")
 	cmd.Flags().BoolVar(&said.AcknowledgeSpool, "acknowledge-spool", false, "although the owner may still hold the backend's answer")

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/onceway/onceway/gateway/admin"
+	"github.com/onceway/onceway/openapi/admin"
 )
 
 // answerFlags are the backend's answer, as an operator knows it.
@@ -48,9 +48,9 @@ func (f *answerFlags) response(cmd *cobra.Command) (*admin.ResolvedResponse, err
 	if err != nil {
 		return nil, err
 	}
-	r.Body, r.BodyEncoding = string(body), "utf-8"
+	r.Body, r.BodyEncoding = string(body), admin.ResolvedResponseBodyEncodingUTF8
 	if !utf8.Valid(body) {
-		r.Body, r.BodyEncoding = base64.StdEncoding.EncodeToString(body), "base64"
+		r.Body, r.BodyEncoding = base64.StdEncoding.EncodeToString(body), admin.ResolvedResponseBodyEncodingBase64
 	}
 	return r, nil
 }

@@ -9,8 +9,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/onceway/onceway/gateway/admin"
-	"github.com/onceway/onceway/gateway/reconcile"
+	"github.com/onceway/onceway/openapi/admin"
 )
 
 // printList prints a table for people.
@@ -26,7 +25,7 @@ func printList(out io.Writer, list admin.List) error {
 		if r.Request != nil {
 			request = r.Request.Method + " " + r.Request.Target
 		}
-		state := r.State
+		state := string(r.State)
 		if r.Contradicted {
 			state += " (contradicted)"
 		}
@@ -133,7 +132,7 @@ func standing(o *admin.Owner) string {
 	return b.String()
 }
 
-func answerOf(r *reconcile.Response) string {
+func answerOf(r *admin.Response) string {
 	s := fmt.Sprintf("%d, %d bytes, %s", r.Status, r.Length, r.Digest)
 	switch {
 	case r.Body != nil:

@@ -8,13 +8,20 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"reflect"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/strict"
 	"github.com/onceway/onceway/idempotency"
+	generated "github.com/onceway/onceway/openapi/admin"
 )
 
 // Engine reads and resolves single records.
@@ -59,6 +66,7 @@ const BasePath = "/admin/v1"
 // mostSearches is how many searches one gateway makes at once: they use the connections of claims.
 const mostSearches = 2
 
+// api implements the generated server.
 type api struct {
 	APIOptions
 	access   access
@@ -72,73 +80,119 @@ func API(o APIOptions) http.Handler {
 	if host, _, err := net.SplitHostPort(o.Listen); err == nil {
 		a.access.listen = host
 	}
-	mux := http.NewServeMux()
-	mux.Handle(BasePath+"/requests", a.guarded(reading, a.list))
-	mux.Handle(BasePath+"/requests/{operation}", a.guarded(reading, a.show))
-	mux.Handle(BasePath+"/requests/{operation}/resolution", a.guarded(writing, a.resolve))
-	mux.Handle(BasePath+"/instances", a.guarded(reading, a.instances))
-	mux.Handle("/", a.guarded(either, nowhere))
-	mux.HandleFunc("GET "+problem.PagesPath+"{slug}", page)
-	return mux
+	e := echo.New()
+	e.HTTPErrorHandler = func(err error, c echo.Context) { a.refuse(c, err) }
+	e.Binder = contents{a}
+	var router strict.Router
+	generated.RegisterHandlers(&router, generated.NewStrictHandler(a, nil))
+	for _, p := range router.Paths() {
+		a.mount(e, p)
+	}
+	e.Any("/*", a.guarded(anything, nowhere))
+	return e
 }
 
-func nowhere(http.ResponseWriter, *http.Request, string) error { return refused{problem.NewNoRoute()} }
+// queries returns the parameters that an address knows in a query; nil if it does not look at its query. Others
+// are refused: a filter that is not applied would show an operator something else than was asked for.
+func queries(template string) []string {
+	switch template {
+	case BasePath + "/requests":
+		return queryOf(generated.ListRequestsParams{})
+	case BasePath + "/requests/{operation}":
+		return queryOf(generated.GetRequestParams{})
+	case BasePath + "/instances":
+		return queryOf(generated.ListInstancesParams{})
+	}
+	return nil
+}
 
-func page(w http.ResponseWriter, r *http.Request) {
-	html, ok := problem.Page(r.PathValue("slug"))
-	if !ok {
-		http.NotFound(w, r)
+// queryOf returns the names of the parameters that a generated type takes out of a query.
+func queryOf(params any) (names []string) {
+	for field := range reflect.TypeOf(params).Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("form"), ",")
+		names = append(names, name)
+	}
+	return names
+}
+
+// mount serves an address of the document.
+func (a *api) mount(e *echo.Echo, p *strict.Path) {
+	known := queries(p.Template)
+	h := func(c echo.Context) error {
+		if err := onlyThese(c.Request(), known); known != nil && err != nil {
+			return err
+		}
+		if p.Has("operation") {
+			id, err := operationIn(c.Request())
+			if err != nil {
+				return err
+			}
+			callOf(c.Request().Context()).id = id
+			strict.SetParam(c, "operation", id.String())
+		}
+		return p.Handler(c.Request().Method)(c)
+	}
+	if strings.HasPrefix(p.Template, problem.PagesPath) {
+		e.GET(p.Pattern(), h) // a page is for everybody
+		e.HEAD(p.Pattern(), h)
 		return
 	}
-	w.Header().Set("Content-Type", problem.PageType)
-	w.Header().Set("Content-Security-Policy", problem.PagePolicy)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(html)
+	e.Any(p.Pattern(), a.guarded(p.Methods(), h))
 }
+
+func nowhere(echo.Context) error { return refused{problem.NewNoRoute()} }
 
 // refused is a problem as an error.
 type refused struct{ problem.Problem }
 
 func (r refused) Error() string { return r.Slug.String() }
 
-// kind is what a call does.
-type kind uint8
+// call is what the generated server does not hand on.
+type call struct {
+	request *http.Request
+	header  http.Header             // of the answer
+	by      string                  // the name of the operator, "" where no token was needed
+	id      idempotency.OperationID // where the path has one
+}
 
-const (
-	reading kind = iota
-	writing
-	either // an address that is not there
-)
+type callKey struct{}
 
-// call answers a request, or returns why not. by is the name of the operator, "" where no token was needed.
-type call func(w http.ResponseWriter, r *http.Request, by string) error
+func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+
+// anything may be asked of an address that is not there.
+var anything []string
 
 // guarded lets through who may, and turns errors and panics into problems.
-func (a *api) guarded(k kind, c call) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+func (a *api) guarded(methods []string, h echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
 		defer func() {
 			if p := recover(); p != nil {
-				a.Log.LogAttrs(r.Context(), slog.LevelError, "panic",
+				a.Log.LogAttrs(c.Request().Context(), slog.LevelError, "panic",
 					slog.String("error", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
-				a.Problems.Write(w, problem.NewInternal(problem.Rejected))
+				a.Problems.Write(c.Response(), problem.NewInternal(problem.Rejected))
 			}
 		}()
-		by, err := a.admit(w, r, k)
+		r := c.Request()
+		by, err := a.admit(c.Response(), r, methods)
 		if err == nil {
-			err = c(w, r, by)
+			call := &call{request: r, header: c.Response().Header(), by: by}
+			c.SetRequest(r.WithContext(context.WithValue(r.Context(), callKey{}, call)))
+			err = h(c)
 		}
 		if err != nil {
-			a.refuse(w, r, err)
+			a.refuse(c, err)
 		}
-	})
+		return nil
+	}
 }
 
 // admit checks, in this order, where a request comes from, what it wants to do, and whose it is.
-func (a *api) admit(w http.ResponseWriter, r *http.Request, k kind) (by string, err error) {
+func (a *api) admit(w http.ResponseWriter, r *http.Request, methods []string) (by string, err error) {
 	if p := a.access.stranger(r); p != nil {
 		return "", refused{*p}
 	}
-	if allow := k.allows(r.Method); allow != "" {
+	if methods != nil && !slices.Contains(methods, r.Method) {
+		allow := strings.Join(methods, ", ")
 		w.Header().Set("Allow", allow)
 		return "", refused{problem.NewMethodNotAllowed("This address knows " + allow + ".")}
 	}
@@ -146,45 +200,42 @@ func (a *api) admit(w http.ResponseWriter, r *http.Request, k kind) (by string, 
 	switch {
 	case ok:
 		return by, nil
-	case k == writing:
-		return "", a.unauthenticated(w, "Writing needs a token of admin.tokens, as Authorization: Bearer TOKEN. "+
+	case methods != nil && !slices.Contains(methods, http.MethodGet):
+		return "", a.unauthenticated(w.Header(), "Writing needs a token of admin.tokens, as Authorization: Bearer TOKEN. "+
 			"“onceway admin token NAME” makes one.")
 	case !a.access.mayRead(r):
-		return "", a.unauthenticated(w, "Reading from another machine needs a token of admin.tokens, as Authorization: Bearer TOKEN.")
+		return "", a.unauthenticated(w.Header(), "Reading from another machine needs a token of admin.tokens, as Authorization: Bearer TOKEN.")
 	}
 	return "", nil
 }
 
-// allows returns "" if a method is one of the kind's, and else those that are.
-func (k kind) allows(method string) string {
-	switch {
-	case k == either,
-		k == reading && (method == http.MethodGet || method == http.MethodHead),
-		k == writing && method == http.MethodPost:
-		return ""
-	case k == writing:
-		return "POST"
-	}
-	return "GET, HEAD"
-}
-
-func (a *api) unauthenticated(w http.ResponseWriter, detail string) error {
-	w.Header().Set("WWW-Authenticate", "Bearer")
+func (a *api) unauthenticated(h http.Header, detail string) error {
+	h.Set("WWW-Authenticate", "Bearer")
 	return refused{problem.NewUnauthenticated(detail)}
 }
 
 // refuse answers with a problem. What is no refusal is the store's trouble, whose cause is for the log.
-func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	known := refused{problem.NewStoreUnavailable()}
-	if !errors.As(err, &known) {
-		a.Log.LogAttrs(r.Context(), slog.LevelError, "admin", slog.String("error", err.Error()))
+func (a *api) refuse(c echo.Context, err error) {
+	p, ok := strict.Refusal(err, map[string]string{"limit": "a number"})
+	if !ok {
+		known := refused{problem.NewStoreUnavailable()}
+		if !errors.As(err, &known) {
+			a.Log.LogAttrs(c.Request().Context(), slog.LevelError, "admin", slog.String("error", err.Error()))
+		}
+		p = known.Problem
 	}
-	a.Problems.Write(w, known.Problem)
+	a.Problems.Write(c.Response(), p)
 }
 
-// operationOf reads the operation out of the path.
-func operationOf(r *http.Request) (idempotency.OperationID, error) {
-	id, err := idempotency.ParseOperationID(r.PathValue("operation"))
+// operationIn reads the operation out of the path.
+func operationIn(r *http.Request) (idempotency.OperationID, error) {
+	segment := strings.TrimPrefix(r.URL.EscapedPath(), BasePath+"/requests/")
+	segment, _, _ = strings.Cut(segment, "/")
+	text, err := url.PathUnescape(segment)
+	if err != nil {
+		text = segment
+	}
+	id, err := idempotency.ParseOperationID(text)
 	if err != nil {
 		return id, refused{problem.NewRequestMalformed("In the path: " + err.Error() + ".")}
 	}
@@ -196,48 +247,68 @@ func about(p problem.Problem, r idempotency.Record) error {
 	return refused{p.About(r.ID.String(), BasePath+"/requests/"+r.ID.String(), r.Trace.String())}
 }
 
-func answer(w http.ResponseWriter, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
+// answer writes the answer to any of the document's calls.
+type answer func(w http.ResponseWriter) error
+
+func (f answer) VisitGetProblemPageResponse(w http.ResponseWriter) error { return f(w) }
+func (f answer) VisitListInstancesResponse(w http.ResponseWriter) error  { return f(w) }
+func (f answer) VisitListRequestsResponse(w http.ResponseWriter) error   { return f(w) }
+func (f answer) VisitGetRequestResponse(w http.ResponseWriter) error     { return f(w) }
+func (f answer) VisitResolveRequestResponse(w http.ResponseWriter) error { return f(w) }
+
+// inJSON answers with a value, and declares the length of it.
+func inJSON(v any) answer {
+	return func(w http.ResponseWriter) error {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		b = append(b, '\n')
+		h := w.Header()
+		h.Set("Content-Type", "application/json")
+		h.Set("Content-Length", strconv.Itoa(len(b)))
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write(b)
+		return nil
 	}
-	b = append(b, '\n')
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(b)
+}
+
+// GetProblemPage answers with what a problem means.
+func (a *api) GetProblemPage(_ context.Context, in generated.GetProblemPageRequestObject) (generated.GetProblemPageResponseObject, error) {
+	html, ok := problem.Page(in.Slug)
+	return answer(func(w http.ResponseWriter) error {
+		if !ok {
+			http.Error(w, "404 page not found", http.StatusNotFound)
+			return nil
+		}
+		w.Header().Set("Content-Type", problem.PageType)
+		w.Header().Set("Content-Security-Policy", problem.PagePolicy)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write(html)
+		return nil
+	}), nil
+}
+
+// onlyThese refuses a query with other parameters than names, or with one of them twice.
+func onlyThese(r *http.Request, names []string) error {
+	for name, values := range r.URL.Query() {
+		if !slices.Contains(names, name) || len(values) != 1 {
+			return refused{problem.NewRequestMalformed("This address knows the parameters " + strings.Join(names, ", ") + ", each once.")}
+		}
+	}
 	return nil
 }
 
-// parameters reads a query string of which every name must be one of names, once.
-func parameters(r *http.Request, names ...string) (map[string]string, error) {
-	got := map[string]string{}
-	for name, values := range r.URL.Query() {
-		known := false
-		for _, n := range names {
-			known = known || n == name
-		}
-		if !known || len(values) != 1 {
-			known := strings.Join(names, ", ")
-			return nil, refused{problem.NewRequestMalformed("This address knows the parameters " + known + ", each once.")}
-		}
-		got[name] = values[0]
-	}
-	return got, nil
-}
-
 // limitOf reads the parameter limit.
-func limitOf(value string, standard, most int) (int, error) {
-	if value == "" {
+func limitOf(n *int, standard, most int) (int, error) {
+	switch {
+	case n == nil:
 		return standard, nil
-	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < 1 || n > most {
+	case *n < 1 || *n > most:
 		return 0, refused{problem.NewRequestMalformed(fmt.Sprintf("The parameter limit is a number from 1 to %d.", most))}
 	}
-	return n, nil
+	return *n, nil
 }
 
 func instant(t time.Time) *time.Time {

@@ -24,6 +24,7 @@ import (
 	"github.com/onceway/onceway/idempotency"
 	"github.com/onceway/onceway/idempotency/storetest"
 	"github.com/onceway/onceway/internal/openapitest"
+	generated "github.com/onceway/onceway/openapi/admin"
 )
 
 const aliceToken, bobToken = "alice-secret", "bob-secret"
@@ -213,7 +214,7 @@ func (o *office) wants(what string, a answered, status int, slug string) {
 	}
 }
 
-func (o *office) record(a answered) (r admin.Record) {
+func (o *office) record(a answered) (r generated.Record) {
 	o.Helper()
 	if err := json.Unmarshal([]byte(a.body), &r); err != nil {
 		o.Error(err)
@@ -391,7 +392,7 @@ func TestLists(t *testing.T) {
 	}
 }
 
-func (o *office) list(query string) (list admin.List) {
+func (o *office) list(query string) (list generated.List) {
 	o.Helper()
 	a := o.send("GET", "/admin/v1/requests"+query, "")
 	if a.status != 200 {
@@ -428,7 +429,7 @@ func TestInstances(t *testing.T) {
 	if err := o.model.NoteSpool(t.Context(), o.owner.Instance, &idempotency.Spool{Depth: 2, Oldest: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	var got admin.Instances
+	var got generated.Instances
 	if err := json.Unmarshal([]byte(o.send("GET", "/admin/v1/instances", "").body), &got); err != nil {
 		t.Fatal(err)
 	}

@@ -5,21 +5,13 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"net/http"
 	"slices"
 	"time"
 
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/idempotency"
+	generated "github.com/onceway/onceway/openapi/admin"
 )
-
-// List is a page of records, the newest first. Next is null at the end; a page may be empty before that,
-// because each call looks at a bounded number of records.
-type List struct {
-	Items      []Record  `json:"items"`
-	Next       *string   `json:"next"`
-	ObservedAt time.Time `json:"observed_at"`
-}
 
 // Limits of the parameter limit of lists.
 const (
@@ -27,26 +19,24 @@ const (
 	mostLimit     = 500
 )
 
-func (a *api) list(w http.ResponseWriter, r *http.Request, _ string) error {
-	got, err := parameters(r, "state", "caller", "route", "age", "max_age", "trace", "operation", "contradicted", "limit", "cursor")
+// ListRequests answers with a page of records, the newest first. A page may be empty before the end, because each
+// call looks at a bounded number of records.
+func (a *api) ListRequests(ctx context.Context, in generated.ListRequestsRequestObject) (generated.ListRequestsResponseObject, error) {
+	q, err := searchFor(in.Params)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	q, err := queryOf(got)
-	if err != nil {
-		return err
+	if in.Params.Operation != nil {
+		return a.listOne(ctx, q, *in.Params.Operation)
 	}
-	if text, ok := got["operation"]; ok {
-		return a.listOne(w, r, q, text)
-	}
-	page, err := a.search(r.Context(), q)
+	page, err := a.search(ctx, q)
 	switch {
 	case errors.Is(err, idempotency.ErrCursor):
-		return refused{problem.NewRequestMalformed("The parameter cursor is the member next of the page before.")}
+		return nil, refused{problem.NewRequestMalformed("The parameter cursor is the member next of the page before.")}
 	case err != nil:
-		return err
+		return nil, err
 	}
-	list := List{Items: []Record{}, ObservedAt: page.Observed}
+	list := generated.List{Items: []generated.Record{}, ObservedAt: page.Observed}
 	for _, rec := range page.Records {
 		list.Items = append(list.Items, newRecord(rec, false))
 	}
@@ -54,7 +44,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request, _ string) error {
 		next := string(page.Next)
 		list.Next = &next
 	}
-	return answer(w, list)
+	return inJSON(list), nil
 }
 
 // search waits for its turn.
@@ -69,112 +59,110 @@ func (a *api) search(ctx context.Context, q idempotency.Query) (idempotency.Page
 }
 
 // listOne narrows a search to one operation, which needs none.
-func (a *api) listOne(w http.ResponseWriter, r *http.Request, q idempotency.Query, text string) error {
+func (a *api) listOne(ctx context.Context, q idempotency.Query, text string) (generated.ListRequestsResponseObject, error) {
 	id, err := idempotency.ParseOperationID(text)
 	if err != nil {
-		return refused{problem.NewRequestMalformed("The parameter operation: " + err.Error() + ".")}
+		return nil, refused{problem.NewRequestMalformed("The parameter operation: " + err.Error() + ".")}
 	}
-	rec, err := a.Engine.Find(r.Context(), id)
+	rec, err := a.Engine.Find(ctx, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	list := List{Items: []Record{}, ObservedAt: rec.Observed}
+	list := generated.List{Items: []generated.Record{}, ObservedAt: rec.Observed}
 	if q.Selects(rec) {
 		list.Items = append(list.Items, newRecord(rec, false))
 	}
-	return answer(w, list)
+	return inJSON(list), nil
 }
 
-// queryOf reads what is to be searched for.
-func queryOf(got map[string]string) (q idempotency.Query, err error) {
+// searchFor reads what is to be searched for.
+func searchFor(p generated.ListRequestsParams) (q idempotency.Query, err error) {
 	malformed := func(detail string) (idempotency.Query, error) {
 		return q, refused{problem.NewRequestMalformed(detail)}
 	}
-	if name, ok := got["state"]; ok {
-		i := slices.IndexFunc(idempotency.States(), func(s idempotency.State) bool { return s.String() == name })
+	if p.State != nil {
+		i := slices.IndexFunc(idempotency.States(), func(s idempotency.State) bool { return s.String() == string(*p.State) })
 		if i < 0 {
 			return malformed("The parameter state is one of executing, completed, not_executed, unknown, cancelled, forgotten.")
 		}
 		q.State = idempotency.States()[i]
 	}
-	if caller, ok := got["caller"]; ok {
-		c := idempotency.Caller(caller)
+	if p.Caller != nil {
+		c := idempotency.Caller(*p.Caller)
 		q.Caller = &c
 	}
-	if trace, ok := got["trace"]; ok {
-		b, err := hex.DecodeString(trace)
+	if p.Trace != nil {
+		b, err := hex.DecodeString(*p.Trace)
 		if err != nil || len(b) != len(q.Trace) || [16]byte(b) == [16]byte{} {
 			return malformed("The parameter trace is 32 hexadecimal digits.")
 		}
 		q.Trace = [16]byte(b)
 	}
-	for name, into := range map[string]*time.Duration{"age": &q.OlderThan, "max_age": &q.YoungerThan} {
-		if text, ok := got[name]; ok {
-			if *into, err = time.ParseDuration(text); err != nil || *into <= 0 {
+	for text, into := range map[*string]*time.Duration{p.Age: &q.OlderThan, p.MaxAge: &q.YoungerThan} {
+		if text != nil {
+			if *into, err = time.ParseDuration(*text); err != nil || *into <= 0 {
 				return malformed("The parameters age and max_age are durations such as 90s, 15m or 24h.")
 			}
 		}
 	}
-	switch got["contradicted"] {
-	case "":
-	case "true":
+	if p.Contradicted != nil {
+		if *p.Contradicted != generated.ListRequestsParamsContradictedTrue {
+			return malformed("The parameter contradicted is true, or left out.")
+		}
 		q.Contradicted = true
-	default:
-		return malformed("The parameter contradicted is true, or left out.")
 	}
-	q.Route, q.After = got["route"], idempotency.Cursor(got["cursor"])
-	q.Limit, err = limitOf(got["limit"], standardLimit, mostLimit)
+	if p.Route != nil {
+		q.Route = *p.Route
+	}
+	if p.Cursor != nil {
+		q.After = idempotency.Cursor(*p.Cursor)
+	}
+	q.Limit, err = limitOf(p.Limit, standardLimit, mostLimit)
 	return q, err
 }
 
-func (a *api) show(w http.ResponseWriter, r *http.Request, by string) error {
-	got, err := parameters(r, "include")
-	if err != nil {
-		return err
-	}
-	withBody := got["include"] == "body"
+// GetRequest answers with a record and all that is kept beside it.
+func (a *api) GetRequest(ctx context.Context, in generated.GetRequestRequestObject) (generated.GetRequestResponseObject, error) {
+	call := callOf(ctx)
+	withBody := in.Params.Include != nil && *in.Params.Include == generated.GetRequestParamsIncludeBody
 	switch {
-	case got["include"] != "" && !withBody:
-		return refused{problem.NewRequestMalformed("The parameter include is body, or left out.")}
-	case withBody && by == "":
-		return a.unauthenticated(w, "Bodies belong to callers: reading them needs a token, also on this machine.")
+	case in.Params.Include != nil && *in.Params.Include != "" && !withBody:
+		return nil, refused{problem.NewRequestMalformed("The parameter include is body, or left out.")}
+	case withBody && call.by == "":
+		return nil, a.unauthenticated(call.header, "Bodies belong to callers: reading them needs a token, also on this machine.")
 	}
-	id, err := operationOf(r)
+	rec, err := a.Engine.Find(ctx, call.id)
 	if err != nil {
-		return err
-	}
-	rec, err := a.Engine.Find(r.Context(), id)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	if rec.State == idempotency.Unseen {
-		return refused{problem.NewNoRecord()}
+		return nil, refused{problem.NewNoRecord()}
 	}
-	return a.answerDetail(w, r, rec, withBody)
+	return a.detail(ctx, rec, withBody)
 }
 
-// answerDetail answers with a record and all that is kept beside it.
-func (a *api) answerDetail(w http.ResponseWriter, r *http.Request, rec idempotency.Record, withBody bool) error {
-	history, err := a.Store.History(r.Context(), rec.ID)
+// detail answers with a record and all that is kept beside it.
+func (a *api) detail(ctx context.Context, rec idempotency.Record, withBody bool) (answer, error) {
+	history, err := a.Store.History(ctx, rec.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	leases, err := a.leasesOf(r, rec)
+	leases, err := a.leasesOf(ctx, rec)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return answer(w, newDetail(rec, history, leases, withBody))
+	return inJSON(newDetail(rec, history, leases, withBody)), nil
 }
 
 // leasesOf returns what is known of the process that made the last attempt.
-func (a *api) leasesOf(r *http.Request, rec idempotency.Record) ([]idempotency.InstanceRecord, error) {
+func (a *api) leasesOf(ctx context.Context, rec idempotency.Record) ([]idempotency.InstanceRecord, error) {
 	if rec.Attempt.N == 0 {
 		return nil, nil
 	}
-	return a.Store.InstanceLeases(r.Context(), rec.Attempt.Owner.Instance)
+	return a.Store.InstanceLeases(ctx, rec.Attempt.Owner.Instance)
 }
 
-func inOrder(all []Attempt) []Attempt {
-	slices.SortStableFunc(all, func(a, b Attempt) int { return cmp.Compare(a.N, b.N) })
+func inOrder(all []generated.Attempt) []generated.Attempt {
+	slices.SortStableFunc(all, func(a, b generated.Attempt) int { return cmp.Compare(a.N, b.N) })
 	return all
 }

@@ -16,46 +16,12 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/labstack/echo/v4"
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/idempotency"
-)
-
-// Resolution is what an operator found out about an operation in doubt.
-type Resolution struct {
-	Outcome  string            `json:"outcome"`            // executed or not_executed
-	Evidence string            `json:"evidence"`           // what was looked at, and what it showed
-	Attempt  *int              `json:"attempt,omitempty"`  // that the evidence is about; the last one, if left out
-	Response *ResolvedResponse `json:"response,omitempty"` // the recorded answer, if it is known
-	// AcknowledgeSpool says that the operator knows that the owner may still hold the answer.
-	AcknowledgeSpool bool `json:"acknowledge_spool,omitempty"`
-}
-
-// ResolvedResponse is an answer that the operator brings.
-type ResolvedResponse struct {
-	Status       int                    `json:"status"`
-	Headers      map[string]FieldValues `json:"headers,omitempty"`
-	Body         string                 `json:"body,omitempty"`
-	BodyEncoding string                 `json:"body_encoding,omitempty"` // utf-8 (default) or base64
-}
-
-// FieldValues are the values of a header field: a string, or a list of them.
-type FieldValues []string
-
-func (v *FieldValues) UnmarshalJSON(b []byte) error {
-	var one string
-	if json.Unmarshal(b, &one) == nil {
-		*v = FieldValues{one}
-		return nil
-	}
-	return json.Unmarshal(b, (*[]string)(v))
-}
-
-// Outcomes of a resolution.
-const (
-	OutcomeExecuted    = "executed"
-	OutcomeNotExecuted = "not_executed"
+	generated "github.com/onceway/onceway/openapi/admin"
 )
 
 // patience is how long the content of a request may take to come.
@@ -67,35 +33,47 @@ const mostEvidence = 4000
 // bodyLimit bounds the whole request: the response in base64, its fields, the evidence.
 func (a *api) bodyLimit() int64 { return a.MaxBody/3*4 + 128<<10 }
 
+// contents reads the contents of requests for the generated server.
+type contents struct{ *api }
+
+func (a contents) Bind(into any, c echo.Context) (err error) {
+	said, ok := into.(*generated.Resolution)
+	if !ok {
+		return fmt.Errorf("nothing reads a %T", into)
+	}
+	*said, err = a.readResolution(c.Response(), c.Request())
+	return err
+}
+
 // readResolution reads the content of a request. The error is a refusal.
-func (a *api) readResolution(w http.ResponseWriter, r *http.Request) (res Resolution, err error) {
+func (a *api) readResolution(w http.ResponseWriter, r *http.Request) (said generated.Resolution, err error) {
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return res, refused{problem.NewUnsupportedMediaType("A resolution is JSON: Content-Type: application/json.")}
+		return said, refused{problem.NewUnsupportedMediaType("A resolution is JSON: Content-Type: application/json.")}
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.bodyLimit()))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return res, refused{problem.NewRequestTooLarge(fmt.Sprintf("A resolution has at most %d bytes.", tooLarge.Limit))}
+		return said, refused{problem.NewRequestTooLarge(fmt.Sprintf("A resolution has at most %d bytes.", tooLarge.Limit))}
 	}
 	if err != nil {
-		return res, malformed("The content of the request is not whole.")
+		return said, malformed("The content of the request is not whole.")
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&res); err != nil || d.Decode(new(any)) != io.EOF {
-		return res, malformed("The content is one JSON object with the members outcome, evidence, and if needed " +
+	if err := d.Decode(&said); err != nil || d.Decode(new(any)) != io.EOF {
+		return said, malformed("The content is one JSON object with the members outcome, evidence, and if needed " +
 			"attempt, response and acknowledge_spool.")
 	}
-	return res, res.check()
+	return said, check(&said)
 }
 
 func malformed(detail string) error { return refused{problem.NewRequestMalformed(detail)} }
 
-func (res *Resolution) check() error {
+func check(res *generated.Resolution) error {
 	switch {
-	case res.Outcome != OutcomeExecuted && res.Outcome != OutcomeNotExecuted:
+	case res.Outcome != generated.ResolutionOutcomeExecuted && res.Outcome != generated.ResolutionOutcomeNotExecuted:
 		return malformed("The member outcome is executed or not_executed.")
-	case res.Outcome == OutcomeNotExecuted && res.Response != nil:
+	case res.Outcome == generated.ResolutionOutcomeNotExecuted && res.Response != nil:
 		return malformed("What was not executed has no response.")
 	case res.Attempt != nil && *res.Attempt < 1:
 		return malformed("The member attempt is the number of the attempt that the evidence is about.")
@@ -113,7 +91,7 @@ func (res *Resolution) check() error {
 func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
 
 // stored returns the answer that a record keeps; nil if the operator brought none.
-func (a *api) stored(res *ResolvedResponse, route string) (*idempotency.Response, error) {
+func (a *api) stored(res *generated.ResolvedResponse, route string) (*idempotency.Response, error) {
 	if res == nil {
 		return nil, nil
 	}

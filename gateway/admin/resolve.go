@@ -1,68 +1,62 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/idempotency"
+	generated "github.com/onceway/onceway/openapi/admin"
 )
 
-// resolve settles a record in doubt on an operator's word.
-func (a *api) resolve(w http.ResponseWriter, r *http.Request, by string) error {
-	id, err := operationOf(r)
+// ResolveRequest settles a record in doubt on an operator's word.
+func (a *api) ResolveRequest(ctx context.Context, in generated.ResolveRequestRequestObject) (generated.ResolveRequestResponseObject, error) {
+	by, id, said := callOf(ctx).by, callOf(ctx).id, *in.Body
+	rec, err := a.Engine.Find(ctx, id)
 	if err != nil {
-		return err
-	}
-	said, err := a.readResolution(w, r)
-	if err != nil {
-		return err
-	}
-	rec, err := a.Engine.Find(r.Context(), id)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	move, err := a.moveOf(rec, said, by)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if idempotency.ResultOf(move, rec).Applied {
-		return a.answerDetail(w, r, rec, false) // the same one, sent again
+		return a.detail(ctx, rec, false) // the same one, sent again
 	}
 	if p := against(rec, move.N); p != nil {
-		return about(*p, rec)
+		return nil, about(*p, rec)
 	}
 	if !said.AcknowledgeSpool {
-		leases, err := a.leasesOf(r, rec)
+		leases, err := a.leasesOf(ctx, rec)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if idempotency.MayHoldAnswers(leases) {
-			return about(problem.NewOwnerMayHoldAnswers(holding(leases, rec.Observed)), rec)
+			return nil, about(problem.NewOwnerMayHoldAnswers(holding(leases, rec.Observed)), rec)
 		}
 	}
 	result, err := a.Engine.Resolve(move)
 	if err != nil {
-		return a.unresolved(r, rec, err)
+		return nil, a.unresolved(ctx, rec, err)
 	}
 	if !result.Applied {
 		if p := against(result.Record, move.N); p != nil {
-			return about(*p, result.Record)
+			return nil, about(*p, result.Record)
 		}
-		return errors.New("the store refused a resolution without a reason")
+		return nil, errors.New("the store refused a resolution without a reason")
 	}
 	a.Observer.Resolved(move.Verdict == idempotency.VerdictExecuted)
-	a.Log.LogAttrs(r.Context(), slog.LevelWarn, "resolved by an operator", slog.String("operation", id.String()), slog.String("by", by),
-		slog.String("outcome", said.Outcome), slog.Int("attempt", move.N), slog.Bool("response", said.Response != nil),
+	a.Log.LogAttrs(ctx, slog.LevelWarn, "resolved by an operator", slog.String("operation", id.String()), slog.String("by", by),
+		slog.String("outcome", string(said.Outcome)), slog.Int("attempt", move.N), slog.Bool("response", said.Response != nil),
 		slog.Bool("acknowledge_spool", said.AcknowledgeSpool), slog.String("state", result.Record.State.String()))
-	return a.answerDetail(w, r, result.Record, false)
+	return a.detail(ctx, result.Record, false)
 }
 
 // moveOf turns what an operator says into a move of the record.
-func (a *api) moveOf(rec idempotency.Record, said Resolution, by string) (idempotency.Resolve, error) {
+func (a *api) moveOf(rec idempotency.Record, said generated.Resolution, by string) (idempotency.Resolve, error) {
 	if rec.State == idempotency.Unseen {
 		return idempotency.Resolve{}, refused{problem.NewNoRecord()}
 	}
@@ -74,7 +68,7 @@ func (a *api) moveOf(rec idempotency.Record, said Resolution, by string) (idempo
 		Operation: rec.ID, N: rec.Attempt.N, Verdict: idempotency.VerdictExecuted, Response: response,
 		By: idempotency.ByOperator(by), Evidence: said.Evidence, Retention: a.Retention,
 	}
-	if said.Outcome == OutcomeNotExecuted {
+	if said.Outcome == generated.ResolutionOutcomeNotExecuted {
 		move.Verdict = idempotency.VerdictNotExecuted
 	}
 	if said.Attempt != nil {
@@ -119,8 +113,8 @@ func holding(leases []idempotency.InstanceRecord, now time.Time) string {
 }
 
 // unresolved says that nobody knows whether a resolution was written.
-func (a *api) unresolved(r *http.Request, rec idempotency.Record, err error) error {
-	a.Log.LogAttrs(r.Context(), slog.LevelError, "resolution",
+func (a *api) unresolved(ctx context.Context, rec idempotency.Record, err error) error {
+	a.Log.LogAttrs(ctx, slog.LevelError, "resolution",
 		slog.String("operation", rec.ID.String()), slog.String("error", err.Error()))
 	p := problem.NewStoreUnavailable()
 	p.Detail = "The store did not confirm the resolution. It may be written all the same: read the record, " +

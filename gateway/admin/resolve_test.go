@@ -105,7 +105,7 @@ func TestOtherVerdicts(t *testing.T) {
 	} {
 		r := o.unknown()
 		a := o.resolve(r, body)
-		if got := o.record(a); a.status != 200 || got.State != state || got.Response != nil {
+		if got := o.record(a); a.status != 200 || string(got.State) != state || got.Response != nil {
 			t.Errorf("%s: %d %s", body, a.status, a.body)
 		}
 	}

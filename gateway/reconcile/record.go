@@ -52,9 +52,9 @@ func NewResponse(r *idempotency.Response, withBody bool) *Response {
 	out := &Response{Status: r.Status, Headers: r.Header, Length: r.Length, Digest: r.DigestField(), BodyAvailable: r.Replayable}
 	if withBody && r.Replayable {
 		body := string(r.Body)
-		out.BodyEncoding = reconciliation.UTF8
+		out.BodyEncoding = reconciliation.ResponseBodyEncodingUTF8
 		if !utf8.Valid(r.Body) {
-			body, out.BodyEncoding = base64.StdEncoding.EncodeToString(r.Body), reconciliation.Base64
+			body, out.BodyEncoding = base64.StdEncoding.EncodeToString(r.Body), reconciliation.ResponseBodyEncodingBase64
 		}
 		out.Body = &body
 	}

@@ -47,6 +47,8 @@ var mutants = []mutant{
 	{name: "key in a path decoded twice", file: "gateway/strict/bind.go", pkg: "gateway/strict", test: "TestSetParam", quick: true,
 		edits: change(`	u.RawPath = ""
 `, ``)},
+	{name: "filter that nobody applies", file: "gateway/admin/api.go", pkg: "gateway/admin", test: "TestLists",
+		edits: change(`; known != nil && err != nil {`, `; known != nil && err != nil && false {`)},
 	{name: "callers not asked for their names", file: "gateway/reconcile/handler.go", pkg: "cmd/onceway/e2e", test: "TestQueryOfOtherCallers",
 		edits: change(`		if ofCallers {`, `		if ofCallers && p.Has("key") {`)},
 	{name: "generated code answers for itself", file: "gateway/strict/bind.go", pkg: "gateway", test: "TestGeneratedServerAnswersAsWeDo",

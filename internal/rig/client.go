@@ -101,7 +101,7 @@ func (g *Gateway) Try(t testing.TB, r Request) (*Answer, error) {
 		return nil, err
 	}
 	a := &Answer{resp.StatusCode, resp.Header, resp.Trailer, string(body), resp.Proto}
-	a.documented(t, r)
+	a.documented(t, reconciliation, or(r.Method, http.MethodPost), r.Path)
 	return a, nil
 }
 
@@ -178,7 +178,11 @@ func (g *Gateway) Send(t testing.TB, method, bytes string, half bool) *Answer {
 	if half {
 		c.CloseWrite()
 	}
-	return ReadAnswer(t, c, method)
+	a := ReadAnswer(t, c, method)
+	if line, _, _ := strings.Cut(bytes, "\r\n"); strings.Count(line, " ") == 2 {
+		a.documented(t, reconciliation, method, strings.Fields(line)[1])
+	}
+	return a
 }
 
 // ReadAnswer reads a whole answer off a connection, past interim ones.

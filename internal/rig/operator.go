@@ -42,7 +42,9 @@ func (g *Gateway) Operate(t testing.TB, name, method, path, body string, header 
 			defer resp.Body.Close()
 			var b []byte
 			if b, err = io.ReadAll(resp.Body); err == nil {
-				return &Answer{resp.StatusCode, resp.Header, nil, string(b), resp.Proto}
+				a := &Answer{resp.StatusCode, resp.Header, nil, string(b), resp.Proto}
+				a.documented(t, operatorsAPI, method, path)
+				return a
 			}
 		}
 	}

@@ -20,11 +20,11 @@ import (
 
 // Defines values for Next.
 const (
-	Done      Next = "done"
-	Reconcile Next = "reconcile"
-	Resend    Next = "resend"
-	Stop      Next = "stop"
-	Wait      Next = "wait"
+	NextDone      Next = "done"
+	NextReconcile Next = "reconcile"
+	NextResend    Next = "resend"
+	NextStop      Next = "stop"
+	NextWait      Next = "wait"
 )
 
 // Defines values for QueryInclude.
@@ -44,8 +44,8 @@ const (
 
 // Defines values for ResponseBodyEncoding.
 const (
-	Base64 ResponseBodyEncoding = "base64"
-	UTF8   ResponseBodyEncoding = "utf-8"
+	ResponseBodyEncodingBase64 ResponseBodyEncoding = "base64"
+	ResponseBodyEncodingUTF8   ResponseBodyEncoding = "utf-8"
 )
 
 // Defines values for State.

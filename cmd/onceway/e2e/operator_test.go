@@ -11,12 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/onceway/onceway/gateway/admin"
 	"github.com/onceway/onceway/idempotency"
 	"github.com/onceway/onceway/internal/ledger"
-	"github.com/onceway/onceway/internal/openapitest"
 	"github.com/onceway/onceway/internal/pgtest"
 	"github.com/onceway/onceway/internal/rig"
+	"github.com/onceway/onceway/openapi/admin"
 )
 
 // operationOf is the operation of a key where all clients are one caller.
@@ -25,31 +24,16 @@ func operationOf(t *testing.T, g *rig.Gateway, key string) string {
 	return g.Get(t, recordPath(key)).Record(t).Operation
 }
 
-// operate sends an operator's request, and holds the answer against the document.
-func operate(t *testing.T, g *rig.Gateway, name, method, path, body string, header ...string) *rig.Answer {
-	t.Helper()
-	a := g.Operate(t, name, method, path, body, header...)
-	doc, err := openapitest.Load("../../../openapi/admin.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, _, _ = strings.Cut(path, "?")
-	if err := doc.Check(openapitest.Answer{Method: method, Path: path, Status: a.Status, Header: a.Header, Body: []byte(a.Body)}); err != nil {
-		t.Error(err)
-	}
-	return a
-}
-
 // resolve says what became of a key.
 func resolve(t *testing.T, g *rig.Gateway, name, key, body string) *rig.Answer {
 	t.Helper()
-	return operate(t, g, name, "POST", "/admin/v1/requests/"+operationOf(t, g, key)+"/resolution", body)
+	return g.Operate(t, name, "POST", "/admin/v1/requests/"+operationOf(t, g, key)+"/resolution", body)
 }
 
 // shown is a record as operators see it.
 func shown(t *testing.T, g *rig.Gateway, key string) (r admin.Record) {
 	t.Helper()
-	a := operate(t, g, "", "GET", "/admin/v1/requests/"+operationOf(t, g, key), "")
+	a := g.Operate(t, "", "GET", "/admin/v1/requests/"+operationOf(t, g, key), "")
 	if a.Status != http.StatusOK {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
@@ -194,7 +178,7 @@ func TestALateAnswerContradictsAResolution(t *testing.T) {
 		}
 	}
 	wantEffects(t, b, r.Key, 1)
-	list := operate(t, other, "", "GET", "/admin/v1/requests?contradicted=true", "")
+	list := other.Operate(t, "", "GET", "/admin/v1/requests?contradicted=true", "")
 	if !strings.Contains(list.Body, rec.Operation) {
 		t.Errorf("it is not listed: %s", list.Body)
 	}
@@ -290,7 +274,7 @@ func TestAnOwnerThatMayHoldTheAnswer(t *testing.T) {
 			t.Errorf("%+v", rec.Owner)
 		}
 	}
-	if list := operate(t, other, "", "GET", "/admin/v1/instances", ""); strings.Count(list.Body, `"may_hold_answers":true`) != 1 {
+	if list := other.Operate(t, "", "GET", "/admin/v1/instances", ""); strings.Count(list.Body, `"may_hold_answers":true`) != 1 {
 		t.Errorf("%s", list.Body)
 	}
 	if a := resolve(t, other, "alice", requests[0].Key, `{"outcome":"executed","evidence":"its disk is lost","acknowledge_spool":true}`); a.Status != 200 {
@@ -327,12 +311,12 @@ func TestStrangersAtTheAdminListener(t *testing.T) {
 		"a form":       {"alice", []string{"Content-Type", "text/plain"}, 415, "unsupported-media-type"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			wantProblem(t, operate(t, g, tt.by, "POST", path+"/resolution", said, tt.header...), tt.status, tt.slug)
+			wantProblem(t, g.Operate(t, tt.by, "POST", path+"/resolution", said, tt.header...), tt.status, tt.slug)
 		})
 	}
-	wantProblem(t, operate(t, g, "", "GET", path, "", "Origin", "https://evil.example"), 403, "forbidden")
-	wantProblem(t, operate(t, g, "", "GET", "/admin/v1/requests/"+idempotency.OperationID{}.String(), ""), 404, "no-record")
-	wantProblem(t, operate(t, g, "alice", "POST", path+"/resolution", `{"outcome":"executed"}`), 422, "evidence-missing")
+	wantProblem(t, g.Operate(t, "", "GET", path, "", "Origin", "https://evil.example"), 403, "forbidden")
+	wantProblem(t, g.Operate(t, "", "GET", "/admin/v1/requests/"+idempotency.OperationID{}.String(), ""), 404, "no-record")
+	wantProblem(t, g.Operate(t, "alice", "POST", path+"/resolution", `{"outcome":"executed"}`), 422, "evidence-missing")
 	g.Do(t, r).Is(t, stillUnknown)
 }
 

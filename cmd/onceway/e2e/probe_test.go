@@ -298,7 +298,7 @@ func TestContradiction(t *testing.T) {
 	if n := counter(t, g, `onceway_contradictions_total(?:\{[^}]*\})?`); n != 1 {
 		t.Errorf("%d contradictions are counted", n)
 	}
-	seen := operate(t, other, "", "GET", "/admin/v1/requests/"+operationOf(t, g, r.Key), "").Body
+	seen := other.Operate(t, "", "GET", "/admin/v1/requests/"+operationOf(t, g, r.Key), "").Body
 	for _, want := range []string{`"contradicted":true`, `"state":"not_executed"`, `"kind":"resolution"`, `"by":"probe"`, `"kind":"absence"`, `"kind":"contradiction"`} {
 		if !strings.Contains(strings.ReplaceAll(seen, ": ", ":"), want) {
 			t.Errorf("operators do not see %s in %s", want, seen)
