@@ -60,7 +60,7 @@ var mutants = []mutant{
 		edits: change(`	return c.take()`, `	return c.take() || true`)},
 	{name: "doubts of a caller not counted", file: "gateway/limit/callers.go", pkg: "gateway/limit", test: "TestUnsettled",
 		edits: change(`if cs.o.Unsettled > 0 && !open {`, `if false {`)},
-	{name: "limits refuse what is settled", file: "idempotency/engine.go", pkg: "cmd/onceway/e2e", test: "TestInFlightOfACaller",
+	{name: "limits refuse what is settled", file: "idempotency/engine.go", pkg: "cmd/onceway/e2e", test: "TestUnsettledOfACaller",
 		edits: change(`		return d, r.Refusal
 	}
 	return d, nil`, `		return d, r.Refusal
