@@ -22,7 +22,7 @@ func (e *Engine) Acknowledge(ctx context.Context, id OperationID) (Record, error
 	if _, ok := e.spooled(id); ok {
 		return Record{}, ErrAnswerInSpool
 	}
-	before, err := e.Find(ctx, id)
+	before, err := e.asked(ctx, id)
 	if err != nil {
 		return Record{}, err
 	}

@@ -29,7 +29,7 @@ func (e *Engine) Cancel(ctx context.Context, t Cancel, tooOld bool) (Cancellatio
 		return Cancellation{Record: rec}, nil
 	}
 	changes := e.journal.changes.Load()
-	before, err := e.Find(ctx, id)
+	before, err := e.asked(ctx, id)
 	if err != nil {
 		return Cancellation{}, err
 	}

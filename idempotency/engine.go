@@ -26,6 +26,7 @@ const cacheTTL = 60 * time.Second
 // and tells everybody who waited. The order of its steps is the guarantee; see docs/guarantee.md.
 type Engine struct {
 	store     Store
+	ask       finder // reads for those who only ask
 	committer *Committer
 	lease     *Lease
 	cache     Cache
@@ -41,13 +42,20 @@ type Engine struct {
 	idle      chan struct{} // closed when running falls to 0, if somebody drains
 }
 
-// NewEngine returns an engine on a started committer and lease. Cache may be nil.
+// finder is Store.Find, or AskStore.Ask.
+type finder func(ctx context.Context, ids []OperationID) ([]Record, error)
+
+// NewEngine returns an engine on a started committer and lease. Cache may be nil. What is asked through
+// Await, AwaitAll, Cancel and Acknowledge is read by the store's Ask, if it has one.
 func NewEngine(store Store, committer *Committer, lease *Lease, cache Cache) *Engine {
 	if cache == nil {
 		cache = noCache{}
 	}
-	e := &Engine{store: store, committer: committer, lease: lease, cache: cache, flights: newFlights(),
+	e := &Engine{store: store, ask: store.Find, committer: committer, lease: lease, cache: cache, flights: newFlights(),
 		abandoned: make(map[AttemptID]*abandonedClaim)}
+	if s, ok := store.(AskStore); ok {
+		e.ask = s.Ask
+	}
 	e.watches = newWatches(e.FindAll, committer.o.Pacer.Spread)
 	written := e.watches.changed
 	committer.written.Store(&written)
@@ -238,6 +246,19 @@ func (e *Engine) Find(ctx context.Context, id OperationID) (Record, error) {
 // FindAll is Find for several operations, in their order. Apart from answers in the spool all are read at
 // one instant.
 func (e *Engine) FindAll(ctx context.Context, ids []OperationID) ([]Record, error) {
+	return e.findBy(ctx, e.store.Find, ids)
+}
+
+// asked is Find for those who only ask.
+func (e *Engine) asked(ctx context.Context, id OperationID) (Record, error) {
+	records, err := e.findBy(ctx, e.ask, []OperationID{id})
+	if err != nil {
+		return Record{}, err
+	}
+	return records[0], nil
+}
+
+func (e *Engine) findBy(ctx context.Context, find finder, ids []OperationID) ([]Record, error) {
 	records := make([]Record, len(ids))
 	stored := make([]OperationID, 0, len(ids))
 	for i, id := range ids {
@@ -253,7 +274,7 @@ func (e *Engine) FindAll(ctx context.Context, ids []OperationID) ([]Record, erro
 	ctx, cancel := context.WithTimeout(ctx, e.committer.o.Timeout)
 	defer cancel()
 	asOf := time.Now()
-	found, err := e.store.Find(ctx, stored)
+	found, err := find(ctx, stored)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,13 @@ type Store interface {
 	Find(ctx context.Context, ids []OperationID) ([]Record, error)
 }
 
+// AskStore is what a Store may have, too: a way to read for those who only ask, on connections that no claim and
+// no outcome needs. However many ask, they take nothing from those who execute, nor the other way round.
+type AskStore interface {
+	// Ask is Find, on connections of its own.
+	Ask(ctx context.Context, ids []OperationID) ([]Record, error)
+}
+
 // RolledBackError says that a batch definitely left no trace.
 type RolledBackError struct {
 	Err error

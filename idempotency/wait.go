@@ -27,7 +27,7 @@ func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Ou
 		wait = 0
 	}
 	n := d.Record.Attempt.N
-	rec, err := e.Await(ctx, d.Record.ID, wait, func(r Record) bool { return r.State != Executing || r.Attempt.N != n })
+	rec, err := e.await(ctx, e.Find, d.Record.ID, wait, func(r Record) bool { return r.State != Executing || r.Attempt.N != n })
 	if unrecorded != nil && (err != nil || rec.State == Executing && rec.Attempt.N == n) {
 		return *unrecorded, true, nil
 	}
@@ -53,15 +53,21 @@ func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Ou
 // the truth: what runs in this process may only wake it earlier. When ctx ends first it returns what it saw
 // last, without another look.
 func (e *Engine) Await(ctx context.Context, id OperationID, wait time.Duration, enough func(Record) bool) (Record, error) {
+	return e.await(ctx, e.asked, id, wait, enough)
+}
+
+// await looks by itself when it begins and when its time is over. What lies in between comes from the watch,
+// which has one connection, and only while it looks, whatever the number of those who wait.
+func (e *Engine) await(ctx context.Context, find func(context.Context, OperationID) (Record, error), id OperationID, wait time.Duration, enough func(Record) bool) (Record, error) {
 	look := context.WithoutCancel(ctx)
 	if wait <= 0 {
-		return e.Find(look, id)
+		return find(look, id)
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	s := e.watches.sit(id) // before the first look, so that no change falls between the two
 	defer s.leave()
-	rec, err := e.Find(look, id)
+	rec, err := find(look, id)
 	if err != nil || enough(rec) {
 		return rec, err
 	}
@@ -70,7 +76,7 @@ func (e *Engine) Await(ctx context.Context, id OperationID, wait time.Duration, 
 	case found:
 		return seen, err
 	case ctx.Err() == nil:
-		return e.Find(look, id)
+		return find(look, id)
 	case seen.ID == id:
 		return seen, nil
 	}
@@ -80,13 +86,13 @@ func (e *Engine) Await(ctx context.Context, id OperationID, wait time.Duration, 
 // bodiesAtOnce is how many records that may have bodies one query of the store reads.
 const bodiesAtOnce = 16
 
-// outline is FindAll without the bodies of answers. They are read, since only so damage is seen, but a few
+// outline is Find for several operations, for those who only ask, without the bodies of answers. They are read, since only so damage is seen, but a few
 // at a time, and let go at once: so the memory it takes does not grow with what it is asked about.
 func (e *Engine) outline(ctx context.Context, ids []OperationID) ([]Record, error) {
 	records := make([]Record, 0, len(ids))
 	for len(ids) > 0 {
 		n := min(bodiesAtOnce, len(ids))
-		found, err := e.FindAll(ctx, ids[:n])
+		found, err := e.findBy(ctx, e.ask, ids[:n])
 		if err != nil {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ import (
 // recordStore is everything that a gateway asks of its store.
 type recordStore interface {
 	idempotency.Store
+	idempotency.AskStore
 	idempotency.LeaseStore
 	idempotency.RetentionStore
 	idempotency.CensusStore

@@ -230,7 +230,7 @@ func (s *Store) fetchAnswers(ctx context.Context, records []readRecord, inHand m
 	if len(lacking) == 0 {
 		return nil
 	}
-	fetched, err := s.find(ctx, lacking, records)
+	fetched, err := s.find(ctx, s.claims, lacking, records)
 	if err != nil {
 		return err
 	}

@@ -7,16 +7,26 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceway/onceway/idempotency"
 )
 
 // Find implements [idempotency.Store].
 func (s *Store) Find(ctx context.Context, ids []idempotency.OperationID) ([]idempotency.Record, error) {
+	return s.findBy(ctx, s.claims, ids)
+}
+
+// Ask implements [idempotency.AskStore].
+func (s *Store) Ask(ctx context.Context, ids []idempotency.OperationID) ([]idempotency.Record, error) {
+	return s.findBy(ctx, s.asks, ids)
+}
+
+func (s *Store) findBy(ctx context.Context, pool *pgxpool.Pool, ids []idempotency.OperationID) ([]idempotency.Record, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	read, err := s.find(ctx, ids, nil)
+	read, err := s.find(ctx, pool, ids, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -41,20 +51,20 @@ const mostDays = 3
 // find reads records with their answers, at one instant. What was read of them before, if anything, tells
 // on which days the answers expire. Otherwise the retention does, or a look at the records alone. If an
 // answer turns out to expire on another day it reads again.
-func (s *Store) find(ctx context.Context, ids []idempotency.OperationID, before []readRecord) ([]readRecord, error) {
+func (s *Store) find(ctx context.Context, pool *pgxpool.Pool, ids []idempotency.OperationID, before []readRecord) ([]readRecord, error) {
 	first, last := days(before)
 	if len(before) == 0 {
 		var few bool
 		if first, last, few = s.likelyDays(); !few {
 			var err error
-			if before, err = s.read(ctx, ids, readRecords, false, uuids(ids)); err != nil {
+			if before, err = s.read(ctx, pool, ids, readRecords, false, uuids(ids)); err != nil {
 				return nil, err
 			}
 			first, last = days(before)
 		}
 	}
 	for {
-		records, err := s.read(ctx, ids, readWithPayloads, true, uuids(ids), first, last)
+		records, err := s.read(ctx, pool, ids, readWithPayloads, true, uuids(ids), first, last)
 		if err != nil {
 			return nil, err
 		}
@@ -91,16 +101,16 @@ func days(records []readRecord) (first, last time.Time) {
 
 // read runs a query for the records of ids, which returns one row for each. Where a connection turns out to
 // be broken, as all are after a restart of the server, it reads once more, by a new one.
-func (s *Store) read(ctx context.Context, ids []idempotency.OperationID, query string, payloads bool, args ...any) ([]readRecord, error) {
-	records, err := s.readOnce(ctx, ids, query, payloads, args...)
+func (s *Store) read(ctx context.Context, pool *pgxpool.Pool, ids []idempotency.OperationID, query string, payloads bool, args ...any) ([]readRecord, error) {
+	records, err := s.readOnce(ctx, pool, ids, query, payloads, args...)
 	if broken := (*brokenError)(nil); errors.As(err, &broken) {
-		s.claims.Reset()
-		records, err = s.readOnce(ctx, ids, query, payloads, args...)
+		pool.Reset()
+		records, err = s.readOnce(ctx, pool, ids, query, payloads, args...)
 	}
 	return records, err
 }
 
-func (s *Store) readOnce(ctx context.Context, ids []idempotency.OperationID, query string, payloads bool, args ...any) ([]readRecord, error) {
+func (s *Store) readOnce(ctx context.Context, pool *pgxpool.Pool, ids []idempotency.OperationID, query string, payloads bool, args ...any) ([]readRecord, error) {
 	records := make([]readRecord, 0, len(ids))
 	var b pgx.Batch
 	if payloads {
@@ -122,7 +132,7 @@ func (s *Store) readOnce(ctx context.Context, ids []idempotency.OperationID, que
 		}
 		return nil
 	})
-	if err := s.run(ctx, s.claims, &b); err != nil {
+	if err := s.run(ctx, pool, &b); err != nil {
 		return nil, err
 	}
 	if len(records) != len(ids) {

@@ -13,7 +13,7 @@ func TestSessionSettings(t *testing.T) {
 	dsn := newDatabase(t)
 	for given, want := range map[string]string{"off": "on", "local": "local", "remote_apply": "remote_apply"} {
 		s := openStore(t, withParameter(dsn, "synchronous_commit="+given))
-		for _, pool := range []*pgxpool.Pool{s.claims, s.outcomes} {
+		for _, pool := range []*pgxpool.Pool{s.claims, s.asks, s.outcomes} {
 			conn, err := pool.Acquire(context.Background())
 			if err != nil {
 				t.Fatal(err)

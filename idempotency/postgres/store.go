@@ -59,7 +59,8 @@ type Options struct {
 
 // Store is a PostgreSQL store. It is safe for concurrent use.
 type Store struct {
-	claims   *pgxpool.Pool // claims and reads
+	claims   *pgxpool.Pool // claims and what belongs to them
+	asks     *pgxpool.Pool // reads for those who only ask: they take no connection from those who execute
 	outcomes *pgxpool.Pool // outcomes: they never wait for a connection behind claims
 	leases   *pgxpool.Pool // one connection: a renewal waits for nobody
 	timeout  time.Duration
@@ -77,6 +78,7 @@ type Store struct {
 
 var (
 	_ idempotency.Store          = (*Store)(nil)
+	_ idempotency.AskStore       = (*Store)(nil)
 	_ idempotency.LeaseStore     = (*Store)(nil)
 	_ idempotency.RetentionStore = (*Store)(nil)
 	_ idempotency.CensusStore    = (*Store)(nil)
@@ -92,8 +94,8 @@ var (
 const defaultConns = 16
 
 // Open connects to the server of a DSN (a URL or key=value pairs). pool_max_conns in it bounds all
-// connections together, at least five, of which a quarter, at least two, is reserved for outcomes, and one
-// for the lease. The schema is not checked here.
+// connections together, at least six, of which a quarter, at least two, is reserved for outcomes, a quarter, at
+// least one, for those who only ask, and one for the lease. The schema is not checked here.
 func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if o.StoreTimeout <= 0 {
 		o.StoreTimeout = 5 * time.Second
@@ -119,12 +121,13 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 		}
 		return s.servers.notice(ctx, c)
 	}
-	outcomes := max(2, config.MaxConns/4)
+	outcomes, asks := max(2, config.MaxConns/4), max(1, config.MaxConns/4)
 	for _, p := range []struct {
 		pool  **pgxpool.Pool
 		conns int32
 	}{
-		{&s.claims, max(2, config.MaxConns-outcomes-1)},
+		{&s.claims, max(2, config.MaxConns-outcomes-asks-1)},
+		{&s.asks, asks},
 		{&s.outcomes, outcomes},
 		{&s.leases, 1},
 	} {
@@ -142,7 +145,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 
 // Close waits for running calls and closes all connections.
 func (s *Store) Close() {
-	for _, pool := range []*pgxpool.Pool{s.claims, s.outcomes, s.leases} {
+	for _, pool := range []*pgxpool.Pool{s.claims, s.asks, s.outcomes, s.leases} {
 		if pool != nil {
 			pool.Close()
 		}

@@ -93,7 +93,7 @@ func (s *Store) lookUp(ctx context.Context, b *batch) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	found, err := s.find(ctx, ids, nil)
+	found, err := s.find(ctx, s.claims, ids, nil)
 	for _, r := range found {
 		if b.stands(r, s) {
 			b.records[b.place(r.ID)] = r

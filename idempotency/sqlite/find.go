@@ -11,9 +11,18 @@ import (
 
 // Find implements [idempotency.Store].
 func (s *Store) Find(ctx context.Context, ids []idempotency.OperationID) ([]idempotency.Record, error) {
+	return s.findBy(ctx, s.readers, ids)
+}
+
+// Ask implements [idempotency.AskStore].
+func (s *Store) Ask(ctx context.Context, ids []idempotency.OperationID) ([]idempotency.Record, error) {
+	return s.findBy(ctx, s.askers, ids)
+}
+
+func (s *Store) findBy(ctx context.Context, conns chan *conn, ids []idempotency.OperationID) ([]idempotency.Record, error) {
 	now := s.now()
 	found := make(map[idempotency.OperationID]idempotency.Record, len(ids))
-	err := s.read(ctx, func(c *conn) error {
+	err := s.readOn(ctx, conns, func(c *conn) error {
 		// A record and its answer come from one statement, and so from one state of the file.
 		return c.in("records", ids, func(v []driver.Value) error {
 			r, err := decode(v)

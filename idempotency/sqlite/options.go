@@ -8,8 +8,10 @@ type Options struct {
 	Lease time.Duration
 	// Clock tells the time of claims, deadlines and expiry. Default time.Now.
 	Clock func() time.Time
-	// Readers is the number of connections that Find uses. Default 4.
+	// Readers is the number of connections that Find uses, and all else that reads, except Ask. Default 2.
 	Readers int
+	// Askers is the number of connections that Ask uses. Default 2.
+	Askers int
 }
 
 func (o Options) withDefaults() Options {
@@ -20,7 +22,10 @@ func (o Options) withDefaults() Options {
 		o.Clock = time.Now
 	}
 	if o.Readers <= 0 {
-		o.Readers = 4
+		o.Readers = 2
+	}
+	if o.Askers <= 0 {
+		o.Askers = 2
 	}
 	return o
 }

@@ -21,9 +21,10 @@ type Store struct {
 	lock    *os.File
 
 	// writer holds the one connection that writes, or nil after a failure that may have left a
-	// transaction open on it; the next batch opens another. readers is filled with connections.
+	// transaction open on it; the next batch opens another. readers and askers are filled with connections.
 	writer  chan *conn
 	readers chan *conn
+	askers  chan *conn // of those who only ask
 	closing chan struct{}
 	close   sync.Once
 	closed  error
@@ -37,6 +38,7 @@ type Store struct {
 
 var (
 	_ idempotency.Store          = (*Store)(nil)
+	_ idempotency.AskStore       = (*Store)(nil)
 	_ idempotency.LeaseStore     = (*Store)(nil)
 	_ idempotency.RetentionStore = (*Store)(nil)
 	_ idempotency.CensusStore    = (*Store)(nil)
@@ -85,7 +87,7 @@ func (s *Store) connect() (err error) {
 			}
 		}
 	}()
-	for i := range 1 + s.options.Readers {
+	for i := range 1 + s.options.Readers + s.options.Askers {
 		c, err := connect(s.path, i > 0)
 		if err != nil {
 			return err
@@ -102,9 +104,13 @@ func (s *Store) connect() (err error) {
 	}
 	s.writer = make(chan *conn, 1)
 	s.readers = make(chan *conn, s.options.Readers)
+	s.askers = make(chan *conn, s.options.Askers)
 	s.writer <- opened[0]
-	for _, c := range opened[1:] {
+	for _, c := range opened[1 : 1+s.options.Readers] {
 		s.readers <- c
+	}
+	for _, c := range opened[1+s.options.Readers:] {
+		s.askers <- c
 	}
 	return nil
 }
@@ -116,6 +122,9 @@ func (s *Store) Close() error {
 		var errs []error
 		for range cap(s.readers) {
 			errs = append(errs, (<-s.readers).Close())
+		}
+		for range cap(s.askers) {
+			errs = append(errs, (<-s.askers).Close())
 		}
 		if w := <-s.writer; w != nil {
 			errs = append(errs, w.Close()) // the last to close copies the log into the file

@@ -78,14 +78,18 @@ func (s *Store) takeWriter(ctx context.Context) (*conn, error) {
 
 // read runs f on a connection that only reads.
 func (s *Store) read(ctx context.Context, f func(c *conn) error) error {
+	return s.readOn(ctx, s.readers, f)
+}
+
+func (s *Store) readOn(ctx context.Context, conns chan *conn, f func(c *conn) error) error {
 	select {
 	case <-s.closing:
 		return ErrClosed
 	default:
 	}
 	select {
-	case c := <-s.readers:
-		defer func() { s.readers <- c }()
+	case c := <-conns:
+		defer func() { conns <- c }()
 		return f(c)
 	case <-s.closing:
 		return ErrClosed

@@ -66,6 +66,10 @@ var mutants = []mutant{
 	return d, nil`, `		return d, r.Refusal
 	}
 	return d, r.Refusal`)},
+	{name: "questions take the connections of requests", file: "idempotency/postgres/find.go", pkg: "idempotency/postgres", test: "TestAskHasItsOwnConnections",
+		edits: change(`return s.findBy(ctx, s.asks, ids)`, `return s.findBy(ctx, s.claims, ids)`)},
+	{name: "engine asks as if it had a request", file: "idempotency/engine.go", pkg: "idempotency", test: "TestWhoAsks", quick: true,
+		edits: change(`		e.ask = s.Ask`, `		_ = s`)},
 	{name: "credentials meant for another page", file: "gateway/cors/answer.go", pkg: "gateway/cors", test: "TestAnswer", quick: true,
 		edits: change(`		delete(h, allowCredentials)`, ``)},
 	{name: "any origin with the right end is listed", file: "gateway/cors/policy.go", pkg: "gateway/cors", test: "TestPolicyLists",
