@@ -46,18 +46,19 @@ func TestAskHasItsOwnConnections(t *testing.T) {
 			t.Errorf("%s connections: %v, %v", size, found, err)
 		}
 		soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if _, err := s.Ask(soon, ids); err == nil {
-			t.Error("asked without a connection")
-		}
+		_, err = s.Ask(soon, ids)
 		cancel()
 		back()
+		if err == nil {
+			t.Fatal("asked without a connection of its own")
+		}
 
 		back = takeAll(t, s.claims)
 		asked, err := s.Ask(t.Context(), ids)
+		back()
 		if err != nil {
 			t.Fatal(err)
 		}
-		back()
 		for i := range asked {
 			if asked[i].Observed.Before(found[i].Observed) {
 				t.Error("asked in the past")
