@@ -16,7 +16,7 @@ import (
 
 // notMade are answers of the vectors that this gateway cannot give yet: their problems are in the table, and
 // what gives them is not built.
-var notMade = map[string]bool{"forbidden": true, "rate-limited": true, "cursor-expired": true}
+var notMade = map[string]bool{"forbidden": true, "cursor-expired": true}
 
 // scripted is a backend that does what the field X-Do says.
 type scripted struct {
@@ -187,6 +187,9 @@ var situations = map[string]func(a answering) answer{
 	"overloaded": func(a answering) answer {
 		return a.during(func() answer { return answering.post(a.another(), "/single", "") })
 	},
+	"rate-limited": func(a answering) answer {
+		return a.during(func() answer { return answering.post(a.another(), "/final", "") })
+	},
 	"store-unavailable": func(a answering) answer { return a.withoutStore(func() answer { return a.post("/orders", "") }) },
 	"key-too-old":       func(a answering) answer { return a.post("/orders", "", "Idempotency-First-Sent", longAgo) },
 	"deadline-passed":   func(a answering) answer { return a.post("/orders", "", "Idempotency-Deadline", longAgo) },
@@ -278,6 +281,7 @@ func TestVectorsAreWhatTheGatewaySays(t *testing.T) {
 	r := startWith(t, backend.ServeHTTP, `
 caller: {header: {name: X-User}}
 trusted_proxies: [127.0.0.1]
+limits: {in_flight: 1}
 upstreams:
   b: {targets: ['BACKEND']}
   single: {targets: ['BACKEND'], max_in_flight: 1}

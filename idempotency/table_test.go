@@ -207,7 +207,7 @@ func (c *checker) that(ok bool, message string) {
 func (c *checker) contradiction(stored, after idempotency.Record, tr idempotency.Transition) {
 	c.that(verb(tr) == "complete", "something else than an answer contradicts")
 	c.that(!stored.Contradicted && after.Contradicted && after.Revision == stored.Revision+1, "mark or revision")
-	after.Contradicted, after.Revision = false, stored.Revision
+	after.Contradicted, after.Revision, after.Been = false, stored.Revision, stored.Been
 	c.that(reflect.DeepEqual(after, stored), "a contradiction changed the record")
 }
 

@@ -137,5 +137,9 @@ func NewTooLate(state State, next Next) Problem {
 	return Problem{Slug: TooLate, State: state, Next: next}
 }
 
+// NewRangeNotSatisfiable and NewPreconditionFailed are about a part of a stored response.
+func NewRangeNotSatisfiable() Problem { return Problem{Slug: RangeNotSatisfiable} }
+func NewPreconditionFailed() Problem  { return Problem{Slug: PreconditionFailed} }
+
 func NewTooManyKeys(detail string) Problem { return Problem{Slug: TooManyKeys, Detail: detail} }
 func NewCursorExpired() Problem            { return Problem{Slug: CursorExpired} }

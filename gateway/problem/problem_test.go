@@ -55,6 +55,8 @@ func TestTable(t *testing.T) {
 		{NewAlreadySettled(NotExecuted, Resend), 409, "already-settled", "not_executed", "resend"},
 		{NewAttemptChanged("d"), 409, "attempt-changed", "unknown", "stop"},
 		{NewOwnerMayHoldAnswers("d"), 409, "owner-may-hold-answers", "unknown", "stop"},
+		{NewRangeNotSatisfiable(), 416, "range-not-satisfiable", "completed", "done"},
+		{NewPreconditionFailed(), 412, "precondition-failed", "completed", "done"},
 		{NewUnsupportedMediaType("d"), 415, "unsupported-media-type", "rejected", "stop"},
 	} {
 		t.Run(want.slug+"/"+strconv.Itoa(want.status), func(t *testing.T) {

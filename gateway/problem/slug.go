@@ -39,6 +39,8 @@ const (
 	AttemptChanged
 	OwnerMayHoldAnswers
 	UnsupportedMediaType
+	RangeNotSatisfiable
+	PreconditionFailed
 	slugCount = iota + 1
 )
 
@@ -226,6 +228,16 @@ var table = [slugCount]row{
 		slug: "cursor-expired", status: http.StatusGone, title: "Cursor expired", state: Rejected, next: Stop,
 		meaning: "The feed cannot be continued from this cursor: it is too old, or the store was restored and its order of changes is another one.",
 		advice:  "Start again with an empty cursor and read the feed to its end. Records that you have seen will come again; compare their revisions.",
+	},
+	RangeNotSatisfiable: {
+		slug: "range-not-satisfiable", status: http.StatusRequestedRangeNotSatisfiable, title: "No such range", state: Completed, next: Done,
+		meaning: "The stored response is shorter than the first byte that was asked for, or the field Range cannot be read. The operation was executed, and its answer is there.",
+		advice:  "Content-Range says how long the response is. Ask for a range within it, or for the whole.",
+	},
+	PreconditionFailed: {
+		slug: "precondition-failed", status: http.StatusPreconditionFailed, title: "Precondition failed", state: Completed, next: Done,
+		meaning: "The stored response is not the one that If-Match names. The operation was executed, and its answer is there.",
+		advice:  "ETag names the one that is stored, and a stored response never changes: what you have is of something else. Ask for the whole, without If-Match.",
 	},
 
 	// For operators.

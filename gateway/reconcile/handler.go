@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -313,7 +312,10 @@ func (a *api) GetResponse(ctx context.Context, in reconciliation.GetResponseRequ
 		}
 	}
 	return answer(func(w http.ResponseWriter) error {
-		http.ServeContent(w, call.request, "", time.Time{}, bytes.NewReader(rec.Response.Body))
+		p, failed := serveContent(w, call.request, rec.Response.Body)
+		if failed {
+			return refused{a.about(call, p, rec)}
+		}
 		return nil
 	}), nil
 }

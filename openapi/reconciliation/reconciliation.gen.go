@@ -224,6 +224,9 @@ type Key = string
 // Cancelled defines model for Cancelled.
 type Cancelled = Record
 
+// NotThatPart defines model for NotThatPart.
+type NotThatPart = Problem
+
 // ListRequestsParams defines parameters for ListRequests.
 type ListRequestsParams struct {
 	// Since The member next of the list before; left out or empty for all.
@@ -259,8 +262,10 @@ type CancelRequestParams struct {
 
 // GetResponseParams defines parameters for GetResponse.
 type GetResponseParams struct {
-	Range   *string `json:"Range,omitempty"`
-	IfRange *string `json:"If-Range,omitempty"`
+	Range       *string `json:"Range,omitempty"`
+	IfRange     *string `json:"If-Range,omitempty"`
+	IfMatch     *string `json:"If-Match,omitempty"`
+	IfNoneMatch *string `json:"If-None-Match,omitempty"`
 }
 
 // QueryRequestsJSONRequestBody defines body for QueryRequests for application/json ContentType.
@@ -997,6 +1002,28 @@ func NewGetResponseRequest(server string, key Key, params *GetResponseParams) (*
 			req.Header.Set("If-Range", headerParam1)
 		}
 
+		if params.IfMatch != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam2)
+		}
+
+		if params.IfNoneMatch != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "If-None-Match", *params.IfNoneMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-None-Match", headerParam3)
+		}
+
 	}
 
 	return req, nil
@@ -1659,6 +1686,30 @@ type GetResponseResponse206Headers struct {
 	Link                      string
 }
 
+// GetResponseResponse412Headers the declared response headers of an HTTP 412 response for GetResponse
+type GetResponseResponse412Headers struct {
+	CacheControl        string
+	ContentRange        *string
+	ETag                string
+	IdempotencyExpires  string
+	IdempotencyNext     Next
+	IdempotencyResolved *string
+	IdempotencyState    State
+	Link                string
+}
+
+// GetResponseResponse416Headers the declared response headers of an HTTP 416 response for GetResponse
+type GetResponseResponse416Headers struct {
+	CacheControl        string
+	ContentRange        *string
+	ETag                string
+	IdempotencyExpires  string
+	IdempotencyNext     Next
+	IdempotencyResolved *string
+	IdempotencyState    State
+	Link                string
+}
+
 // GetResponseResponseDefaultHeaders the declared response headers of an HTTP default response for GetResponse
 type GetResponseResponseDefaultHeaders struct {
 	CacheControl        string
@@ -1673,14 +1724,32 @@ type GetResponseResponseDefaultHeaders struct {
 type GetResponseResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// ApplicationProblemJSON412 the response for an HTTP 412 `application/problem+json` response
+	ApplicationProblemJSON412 *NotThatPart
+	// ApplicationProblemJSON416 the response for an HTTP 416 `application/problem+json` response
+	ApplicationProblemJSON416 *NotThatPart
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetResponseResponse200Headers
 	// Headers206 the parsed response headers for an HTTP 206 response
 	Headers206 *GetResponseResponse206Headers
+	// Headers412 the parsed response headers for an HTTP 412 response
+	Headers412 *GetResponseResponse412Headers
+	// Headers416 the parsed response headers for an HTTP 416 response
+	Headers416 *GetResponseResponse416Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *GetResponseResponseDefaultHeaders
+}
+
+// GetApplicationProblemJSON412 returns the response for an HTTP 412 `application/problem+json` response
+func (r GetResponseResponse) GetApplicationProblemJSON412() *NotThatPart {
+	return r.ApplicationProblemJSON412
+}
+
+// GetApplicationProblemJSON416 returns the response for an HTTP 416 `application/problem+json` response
+func (r GetResponseResponse) GetApplicationProblemJSON416() *NotThatPart {
+	return r.ApplicationProblemJSON416
 }
 
 // GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -2784,6 +2853,20 @@ func ParseGetResponseResponse(rsp *http.Response) (*GetResponseResponse, error) 
 	case rsp.StatusCode == 304:
 		break // No content-type
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 412:
+		var dest NotThatPart
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON412 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 416:
+		var dest NotThatPart
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON416 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -2912,6 +2995,124 @@ func ParseGetResponseResponse(rsp *http.Response) (*GetResponseResponse, error) 
 			headers.Link = value
 		}
 		response.Headers206 = &headers
+	case rsp.StatusCode == 412:
+		var headers GetResponseResponse412Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Idempotency-Expires"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Expires", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyExpires = value
+		}
+		if values := rsp.Header.Values("Idempotency-Next"); len(values) > 0 {
+			var value Next
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Next", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyNext = value
+		}
+		if values := rsp.Header.Values("Idempotency-Resolved"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Resolved", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyResolved = &value
+		}
+		if values := rsp.Header.Values("Idempotency-State"); len(values) > 0 {
+			var value State
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-State", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyState = value
+		}
+		if values := rsp.Header.Values("Link"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Link = value
+		}
+		response.Headers412 = &headers
+	case rsp.StatusCode == 416:
+		var headers GetResponseResponse416Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Content-Range"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Range", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentRange = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Idempotency-Expires"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Expires", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyExpires = value
+		}
+		if values := rsp.Header.Values("Idempotency-Next"); len(values) > 0 {
+			var value Next
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Next", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyNext = value
+		}
+		if values := rsp.Header.Values("Idempotency-Resolved"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Resolved", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyResolved = &value
+		}
+		if values := rsp.Header.Values("Idempotency-State"); len(values) > 0 {
+			var value State
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-State", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyState = value
+		}
+		if values := rsp.Header.Values("Link"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Link", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Link = value
+		}
+		response.Headers416 = &headers
 	case true:
 		var headers GetResponseResponseDefaultHeaders
 		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
@@ -3238,6 +3439,36 @@ func (w *ServerInterfaceWrapper) GetResponse(ctx echo.Context) error {
 
 		params.IfRange = &IfRange
 	}
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = &IfMatch
+	}
+	// ------------- Optional header parameter "If-None-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-None-Match")]; found {
+		var IfNoneMatch string
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-None-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-None-Match", valueList[0], &IfNoneMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-None-Match: %s", err))
+		}
+
+		params.IfNoneMatch = &IfNoneMatch
+	}
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetResponse(ctx, key, params)
@@ -3313,6 +3544,22 @@ type CancelledJSONResponse struct {
 	Body Record
 
 	Headers CancelledResponseHeaders
+}
+
+type NotThatPartResponseHeaders struct {
+	CacheControl        string
+	ContentRange        *string
+	ETag                string
+	IdempotencyExpires  string
+	IdempotencyNext     Next
+	IdempotencyResolved *string
+	IdempotencyState    State
+	Link                string
+}
+type NotThatPartApplicationProblemPlusJSONResponse struct {
+	Body Problem
+
+	Headers NotThatPartResponseHeaders
 }
 
 type ProblemResponseHeaders struct {
@@ -4013,14 +4260,71 @@ func (response GetResponse304Response) VisitGetResponseResponse(w http.ResponseW
 	return nil
 }
 
-type GetResponse416TextResponse string
+type GetResponse412ApplicationProblemPlusJSONResponse struct {
+	NotThatPartApplicationProblemPlusJSONResponse
+}
 
-func (response GetResponse416TextResponse) VisitGetResponseResponse(w http.ResponseWriter) error {
+func (response GetResponse412ApplicationProblemPlusJSONResponse) VisitGetResponseResponse(w http.ResponseWriter) error {
 
-	w.Header().Set("Content-Type", "text/plain")
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	if response.Headers.ContentRange != nil {
+		w.Header().Set("Content-Range", fmt.Sprint(*response.Headers.ContentRange))
+	}
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Idempotency-Expires", fmt.Sprint(response.Headers.IdempotencyExpires))
+	w.Header().Set("Idempotency-Next", fmt.Sprint(response.Headers.IdempotencyNext))
+	if response.Headers.IdempotencyResolved != nil {
+		w.Header().Set("Idempotency-Resolved", fmt.Sprint(*response.Headers.IdempotencyResolved))
+	}
+	w.Header().Set("Idempotency-State", fmt.Sprint(response.Headers.IdempotencyState))
+	w.Header().Set("Link", fmt.Sprint(response.Headers.Link))
+	w.WriteHeader(412)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetResponse416ResponseHeaders struct {
+	CacheControl        string
+	ContentRange        *string
+	ETag                string
+	IdempotencyExpires  string
+	IdempotencyNext     Next
+	IdempotencyResolved *string
+	IdempotencyState    State
+	Link                string
+}
+
+type GetResponse416ApplicationProblemPlusJSONResponse struct {
+	Body    Problem
+	Headers GetResponse416ResponseHeaders
+}
+
+func (response GetResponse416ApplicationProblemPlusJSONResponse) VisitGetResponseResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	if response.Headers.ContentRange != nil {
+		w.Header().Set("Content-Range", fmt.Sprint(*response.Headers.ContentRange))
+	}
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.Header().Set("Idempotency-Expires", fmt.Sprint(response.Headers.IdempotencyExpires))
+	w.Header().Set("Idempotency-Next", fmt.Sprint(response.Headers.IdempotencyNext))
+	if response.Headers.IdempotencyResolved != nil {
+		w.Header().Set("Idempotency-Resolved", fmt.Sprint(*response.Headers.IdempotencyResolved))
+	}
+	w.Header().Set("Idempotency-State", fmt.Sprint(response.Headers.IdempotencyState))
+	w.Header().Set("Link", fmt.Sprint(response.Headers.Link))
 	w.WriteHeader(416)
-
-	_, err := w.Write([]byte(fmt.Sprint(response)))
+	_, err := buf.WriteTo(w)
 	return err
 }
 

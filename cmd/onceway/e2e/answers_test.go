@@ -393,7 +393,8 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 	g := rig.Serve(t, rig.Config{Targets: []string{"http://127.0.0.1:9"}})
 	for slug := range strings.FieldsSeq(`key-missing key-malformed path-ambiguous request-malformed unauthenticated forbidden no-route
 		request-too-large key-reused rate-limited overloaded store-unavailable in-progress backend-unreachable outcome-unknown cancelled
-		response-forgotten key-too-old deadline-passed record-damaged internal unseen not-settled too-late too-many-keys cursor-expired`) {
+		response-forgotten key-too-old deadline-passed record-damaged internal unseen not-settled too-late too-many-keys cursor-expired
+		range-not-satisfiable precondition-failed`) {
 		a := g.Get(t, "/.well-known/idempotency/problems/"+slug)
 		if a.Status != 200 || !strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") || !strings.Contains(a.Body, slug) || !strings.Contains(a.Body, "What to do") {
 			t.Errorf("%s: %d %s", slug, a.Status, a.Header.Get("Content-Type"))

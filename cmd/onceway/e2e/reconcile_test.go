@@ -119,15 +119,37 @@ func readResponse(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
 		{[]string{"Range", "bytes=-3"}, 206, "789"},
 		{[]string{"Range", "bytes=2-4", "If-Range", tag}, 206, "234"},
 		{[]string{"Range", "bytes=2-4", "If-Range", `"other"`}, 200, "0123456789"},
-		{[]string{"Range", "bytes=20-"}, 416, ""},
 		{[]string{"If-None-Match", tag}, 304, ""},
+		{[]string{"If-None-Match", `"other"`}, 200, "0123456789"},
+		{[]string{"If-Match", tag, "Range", "bytes=0-0"}, 206, "0"},
+		{[]string{"If-Match", "*"}, 200, "0123456789"},
+		{[]string{"Range", "bytes=20-", "If-Range", `"other"`}, 200, "0123456789"},
 	} {
 		a := g.Get(t, path, c.header...)
-		if a.Status != c.status || c.status != 416 && a.Body != c.body {
+		if a.Status != c.status || a.Body != c.body {
 			t.Errorf("%v: %d %q, want %d %q", c.header, a.Status, a.Body, c.status, c.body)
 		}
 		if a.Header.Get("Idempotency-State") != "completed" || c.status == 206 && a.Header.Get("Idempotency-Response-Status") != "402" {
 			t.Errorf("%v: %v", c.header, a.Header)
+		}
+	}
+	for _, c := range []struct {
+		header []string
+		want   rig.Want
+		length string
+	}{
+		{[]string{"Range", "bytes=20-"}, rig.Want{Status: 416, Slug: "range-not-satisfiable"}, "bytes */10"},
+		{[]string{"Range", "bytes=20-", "If-Range", tag}, rig.Want{Status: 416, Slug: "range-not-satisfiable"}, "bytes */10"},
+		{[]string{"Range", "bytes=x-"}, rig.Want{Status: 416, Slug: "range-not-satisfiable"}, ""},
+		{[]string{"If-Match", `"other"`}, rig.Want{Status: 412, Slug: "precondition-failed"}, ""},
+		{[]string{"If-Match", "W/" + tag, "Range", "bytes=0-0"}, rig.Want{Status: 412, Slug: "precondition-failed"}, ""},
+	} {
+		a := g.Get(t, path, c.header...)
+		c.want.State, c.want.Next, c.want.Record = "completed", "done", true
+		a.Is(t, c.want)
+		h := a.Header
+		if h.Get("ETag") != tag || h.Get("Content-Range") != c.length || h.Get("Idempotency-Response-Status") != "" || len(h.Values("Link")) != 1 {
+			t.Errorf("%v: %v", c.header, h)
 		}
 	}
 	g.Get(t, recordPath(newKey())+"/response").Is(t, rig.Want{Status: 404, State: "unseen", Next: "resend", Slug: "unseen"})
