@@ -3,6 +3,7 @@ package idempotency_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -114,6 +115,63 @@ func TestHowSoonAChangeIsNoticed(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What this gateway writes is noticed because it was written: it costs one look, long before the next would be due.
+func TestAChangeHereIsNotPolledFor(t *testing.T) {
+	pair(t, func(t *testing.T, a, b *gateway) {
+		x := a.begin(t, request("order"), idempotency.Granted).Execution
+		looked := make(chan struct{}, 1)
+		waits := []<-chan told{}
+		for range 10 {
+			waits = append(waits, a.awaits(t.Context(), request("order"), time.Minute, settled))
+		}
+		time.Sleep(10 * time.Second)
+		a.store.set(func(s *faulty) {
+			s.found = func() {
+				select {
+				case looked <- struct{}{}:
+				default:
+				}
+			}
+		})
+		<-looked
+		synctest.Wait()
+		// The next look would be a hundred milliseconds away: those that others need are as far apart.
+		before, at := a.store.looks(), time.Now()
+		x.Complete(answer("made"))
+		for _, w := range waits {
+			if o := <-w; o.err != nil || o.Record.State != idempotency.Completed {
+				t.Fatalf("%v, %v", o.Record.State, o.err)
+			}
+		}
+		if n := a.store.looks() - before; n != 1 || time.Since(at) > 5*time.Millisecond {
+			t.Errorf("%d looks in %v", n, time.Since(at))
+		}
+	})
+}
+
+// However long somebody has waited, what another gateway writes is looked for as often as at first.
+func TestLooksStayFrequent(t *testing.T) {
+	pair(t, func(t *testing.T, a, b *gateway) {
+		x := a.begin(t, request("order"), idempotency.Granted).Execution
+		var gaps []time.Duration
+		last := time.Now()
+		b.store.set(func(s *faulty) {
+			s.found = func() { gaps, last = append(gaps, time.Since(last)), time.Now() }
+		})
+		wait := b.awaits(t.Context(), request("order"), time.Hour, settled)
+		time.Sleep(30 * time.Minute)
+		b.store.set(func(s *faulty) { s.found = nil })
+		if longest := slices.Max(gaps); longest > 250*time.Millisecond {
+			t.Errorf("%v between two looks", longest)
+		}
+		if n := len(gaps); n > 30*60*9 {
+			t.Errorf("%d looks in half an hour", n)
+		}
+		x.Doubt("over")
+		<-wait
+	})
 }
 
 // A change while a look is on its way is looked for again at once.

@@ -55,7 +55,7 @@ func TestNothingIsSentBeforeTheClaimIsCommitted(t *testing.T) {
 }
 
 // pair starts two gateways on one Postgres.
-func pair(t *testing.T, c rig.Config) (g, other *rig.Gateway) {
+func pair(t testing.TB, c rig.Config) (g, other *rig.Gateway) {
 	c.Store = pgtest.New(t)
 	return rig.Serve(t, c), rig.Serve(t, c)
 }

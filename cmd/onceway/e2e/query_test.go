@@ -246,7 +246,7 @@ func TestWaitsOnAnotherGateway(t *testing.T) {
 var waitingMetric = regexp.MustCompile(`(?m)^onceway_in_flight\{[^}]*onceway_route="reconcile"[^}]*\} (\d+)`)
 
 // waitingHere is how many calls of the reconciliation API are under way.
-func waitingHere(t *testing.T, g *rig.Gateway) (sum int) {
+func waitingHere(t testing.TB, g *rig.Gateway) (sum int) {
 	t.Helper()
 	for _, m := range waitingMetric.FindAllStringSubmatch(g.AdminGet(t, "/metrics").Body, -1) {
 		n, _ := strconv.Atoi(m[1])
