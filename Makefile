@@ -17,7 +17,7 @@ build: ## build bin/onceway, static and stripped
 test: prepare fmt vet staticcheck race ## everything: format, vet, staticcheck, all tests under the race detector
 
 .PHONY: prepare
-prepare: ## find or install a C compiler and PostgreSQL's server programs
+prepare: ## find or install a C compiler, PostgreSQL's server programs, and what the TypeScript client is tested with
 	@.ci/prepare
 
 .PHONY: fmt
@@ -44,6 +44,10 @@ race: ## all tests under the race detector; skipped ones are listed with their r
 .PHONY: quick
 quick: ## all tests without the race detector
 	@go test -timeout 20m -json ./... | go run ./internal/testfilter
+
+.PHONY: typescript
+typescript: prepare ## build the TypeScript client and run those of its tests that need no gateway
+	cd client/typescript && npm test
 
 .PHONY: fuzz-short
 fuzz-short: ## each fuzz test for FUZZTIME

@@ -2,6 +2,8 @@ module github.com/onceway/onceway
 
 go 1.26.0
 
+ignore ./client/typescript/node_modules
+
 require (
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/dunglas/httpsfv v1.1.2

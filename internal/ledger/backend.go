@@ -62,6 +62,13 @@ func (b *Backend) TLS() string { return "https://" + b.at.TLS }
 // CA is the path of the certificate that clients of TLS must trust.
 func (b *Backend) CA() string { return filepath.Join(b.dir, "ca.pem") }
 
+// Control is the URL of the gates, for programs that do not call [Backend.Open] and [Backend.Await]:
+// POST /gates/NAME opens one, GET /gates/NAME?n=N returns when N requests have arrived at it.
+func (b *Backend) Control() string { return "http://" + b.at.Control }
+
+// Book is the path of the ledger: a line of JSON for each [Entry].
+func (b *Backend) Book() string { return filepath.Join(b.dir, "ledger") }
+
 // Open opens a gate for good.
 func (b *Backend) Open(t testing.TB, gate string) {
 	t.Helper()
@@ -102,7 +109,7 @@ func (b *Backend) call(t testing.TB, method, path string) string {
 // Entries returns what the ledger says so far.
 func (b *Backend) Entries(t testing.TB) []Entry {
 	t.Helper()
-	all, err := readBook(filepath.Join(b.dir, "ledger"))
+	all, err := readBook(b.Book())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,10 @@
+export { Client, type ClientOptions, type Intent, type Result } from './client.js';
+export { changes, type Change, type FeedOptions, FeedRefused } from './feed.js';
+export { IndexedDBOutbox } from './indexeddb.js';
+export { newKey } from './key.js';
+export { defaultLock, type Lock } from './lock.js';
+export { type Entry, MemoryOutbox, type Outbox, type SavedAnswer, type SavedRequest } from './outbox.js';
+export type { GatewayRecord } from './record.js';
+export type { Next, Outcome, Progress, Reading, State } from './step.js';
+export type { Connection } from './transport.js';
+export type { Manners } from './worker.js';
