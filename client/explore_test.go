@@ -12,9 +12,10 @@ import (
 
 // machine is what is explored: the real one, or a broken one.
 type machine struct {
-	begin      func(Standing) (Standing, Call)
-	learn      func(Standing, Call, answer) (Standing, step)
+	begin      func(Standing) (Standing, call)
+	learn      func(Standing, call, answer) (Standing, step)
 	wishCancel func(Standing) Standing
+	forgetful  bool // it stores nothing but new entries
 	newKey     bool // each copy of a request has a key of its own
 }
 
@@ -53,7 +54,9 @@ const (
 // world is one state of everything.
 type world struct {
 	s     Standing
-	call  Call
+	disk  Standing // what a client that dies finds again
+	told  Outcome  // to the user, the first time
+	call  call
 	phase phase
 	back  said // while the answer is coming
 
@@ -119,12 +122,13 @@ var unsigned = []answer{noAnswer, {status: 200, whole: true}, {status: 307}, {st
 
 type explorer struct {
 	machine
-	seen  map[world]int32
-	all   []world
-	from  [][]int32 // who leads there when nothing goes wrong and nobody wishes anything
-	luck  bool      // what is reached now takes more than that
-	wrong string
-	at    int32 // the world whose successors are being made
+	copies int8 // how many requests may be on their way at most, beside the awaited one
+	seen   map[world]int32
+	all    []world
+	from   [][]int32 // who leads there when nothing goes wrong and nobody wishes anything
+	luck   bool      // what is reached now takes more than that
+	wrong  string
+	at     int32 // the world whose successors are being made
 }
 
 // violation keeps the first thing that went wrong.
@@ -135,6 +139,9 @@ func (x *explorer) violation(format string, args ...any) {
 }
 
 func (x *explorer) reach(w world) {
+	if w.s.State == Settled && w.told == "" {
+		w.told = w.s.Outcome
+	}
 	id, known := x.seen[w]
 	if !known {
 		id = int32(len(x.all))
@@ -143,11 +150,10 @@ func (x *explorer) reach(w world) {
 		switch {
 		case w.effects > 1:
 			x.violation("executed %d times: %+v", w.effects, w)
-		case w.s.State == Settled && w.s.Outcome == OutcomeExecuted && w.effects != 1,
-			w.s.State == Executed && w.effects != 1:
+		case w.told == OutcomeExecuted && w.effects != 1, w.s.State == Executed && w.effects != 1:
 			x.violation("believed to be executed: %+v", w)
-		case (w.s.Outcome == OutcomeCancelled || w.s.Outcome == OutcomeRefused) && w.effects != 0:
-			x.violation("executed after it was reported as %s: %+v", w.s.Outcome, w)
+		case (w.told == OutcomeCancelled || w.told == OutcomeRefused) && w.effects != 0:
+			x.violation("executed after it was reported as %s: %+v", w.told, w)
 		case w.s.State == Settled && w.s.Outcome == "":
 			x.violation("settled without an outcome: %+v", w)
 		}
@@ -159,10 +165,10 @@ func (x *explorer) reach(w world) {
 
 // explore visits everything, and then checks that from everywhere the end can be reached, without wishes,
 // stray copies or refusals: by asking and sending.
-func explore(m machine) (worlds int, wrong string) {
-	x := &explorer{machine: m, seen: map[world]int32{}, at: -1}
+func explore(m machine, copies int8) (worlds int, wrong string) {
+	x := &explorer{machine: m, copies: copies, seen: map[world]int32{}, at: -1}
 	for _, resends := range []bool{false, true} {
-		x.reach(world{s: Standing{State: Queued}, resends: resends})
+		x.reach(world{s: Standing{State: Queued}, disk: Standing{State: Queued}, resends: resends})
 	}
 	for x.at = 0; int(x.at) < len(x.all) && x.wrong == ""; x.at++ {
 		w := x.all[x.at]
@@ -201,8 +207,9 @@ func (x *explorer) client(w world) {
 		n := w
 		n.s, n.call = x.begin(w.s)
 		n.s.Sends = min(n.s.Sends, 2) // once, or more than once
+		n.store(x, w.s)
 		n.phase = going
-		if x.newKey && n.call == Send {
+		if x.newKey && n.call == send {
 			n.record, n.backend = gUnseen, nowhere // of another operation
 		}
 		x.reach(n)
@@ -211,19 +218,28 @@ func (x *explorer) client(w world) {
 	defer func() { x.luck = false }()
 	n := w
 	n.s = x.wishCancel(w.s)
+	n.store(x, w.s)
 	x.reach(n)
+	n = w
 	n.s = wishAcknowledge(w.s)
+	n.store(x, w.s)
 	x.reach(n)
-	if w.phase != idle {
-		// It dies. What it has stored is what it knows; what is on its way may arrive.
-		for _, n := range w.abandoned() {
-			x.reach(n)
-		}
+	// It dies. What it has stored is what it knows; what is on its way may arrive.
+	for _, n := range w.abandoned(x.copies) {
+		n.s = n.disk
+		x.reach(n)
+	}
+}
+
+// store is what the client writes down of a move.
+func (w *world) store(x *explorer, before Standing) {
+	if durable(before, w.s) && !x.forgetful {
+		w.disk = w.s
 	}
 }
 
 // abandoned is what may be on its way when nobody waits for it any more.
-func (w world) abandoned() []world {
+func (w world) abandoned(copies int8) []world {
 	lost, stray := w, w
 	for _, n := range []*world{&lost, &stray} {
 		n.phase, n.call, n.back = idle, "", 0
@@ -231,11 +247,11 @@ func (w world) abandoned() []world {
 	switch {
 	case w.phase != going:
 		return []world{lost}
-	case w.call == Send && w.sends < 2:
+	case w.call == send && w.sends < copies:
 		stray.sends++
-	case w.call == Cancel && w.cancels < 1:
+	case w.call == cancel && w.cancels < 1:
 		stray.cancels++
-	case w.call == Acknowledge && w.acks < 1:
+	case w.call == acknowledge && w.acks < 1:
 		stray.acks++
 	}
 	return []world{lost, stray}
@@ -247,7 +263,7 @@ func (x *explorer) network(w world) {
 	case going:
 		x.arrives(w, w.call, true)
 		x.luck = true
-		if w.call == Send && w.sends < 2 { // a copy of the copy
+		if w.call == send && w.sends < x.copies { // a copy of the copy
 			n := w
 			n.sends++
 			x.reach(n)
@@ -256,7 +272,7 @@ func (x *explorer) network(w world) {
 		a := texts[w.back]
 		x.learns(w, a)
 		x.luck = true
-		if w.call == Send || w.call == Cancel {
+		if w.call == send || w.call == cancel {
 			a.whole, a.code = false, ""
 			x.learns(w, a)
 		}
@@ -266,7 +282,7 @@ func (x *explorer) network(w world) {
 	defer func() { x.luck = false }()
 	if w.phase != idle {
 		// Nothing comes, or somebody else answers; the call may arrive all the same.
-		for _, n := range w.abandoned() {
+		for _, n := range w.abandoned(x.copies) {
 			n.call = w.call
 			for _, a := range unsigned {
 				x.learns(n, a)
@@ -277,19 +293,19 @@ func (x *explorer) network(w world) {
 		n := w
 		n.sends--
 		x.reach(n)
-		x.arrives(n, Send, false)
+		x.arrives(n, send, false)
 	}
 	if w.cancels > 0 {
 		n := w
 		n.cancels--
 		x.reach(n)
-		x.arrives(n, Cancel, false)
+		x.arrives(n, cancel, false)
 	}
 	if w.acks > 0 {
 		n := w
 		n.acks--
 		x.reach(n)
-		x.arrives(n, Acknowledge, false)
+		x.arrives(n, acknowledge, false)
 	}
 }
 
@@ -297,7 +313,7 @@ func (x *explorer) network(w world) {
 func (x *explorer) learns(w world, a answer) {
 	call := w.call
 	w.phase, w.call, w.back = idle, "", 0
-	if w.s.State == Settled && call != Acknowledge {
+	if w.s.State == Settled && call != acknowledge {
 		return
 	}
 	s, next := x.learn(w.s, call, a)
@@ -309,7 +325,7 @@ func (x *explorer) learns(w world, a answer) {
 }
 
 // arrives is the gateway. The call may be refused before its record is looked at.
-func (x *explorer) arrives(w world, c Call, awaited bool) {
+func (x *explorer) arrives(w world, c call, awaited bool) {
 	say := func(n world, s said) {
 		if awaited {
 			n.phase, n.back = coming, s
@@ -325,11 +341,11 @@ func (x *explorer) arrives(w world, c Call, awaited bool) {
 		x.luck = false
 	}
 	switch c {
-	case Send:
+	case send:
 		x.request(w, awaited, say)
-	case Ask:
+	case ask:
 		say(w, x.shown(w))
-	case Cancel:
+	case cancel:
 		switch w.record {
 		case gUnseen:
 			if w.aged {
@@ -349,7 +365,7 @@ func (x *explorer) arrives(w world, c Call, awaited bool) {
 		case gForgotten:
 			say(w, sTooLateForgotten)
 		}
-	case Acknowledge:
+	case acknowledge:
 		switch w.record {
 		case gCompleted, gForgotten:
 			w.record = gForgotten
@@ -361,7 +377,7 @@ func (x *explorer) arrives(w world, c Call, awaited bool) {
 		case gNotExecuted, gCancelled:
 			say(w, sCancelledNow)
 		}
-	case Finish, Halt, heard:
+	case finish, halt, heard:
 		x.violation("%s was sent", c)
 	}
 }
@@ -477,7 +493,7 @@ func (x *explorer) backendMoves(w world) {
 var real = machine{begin: begin, learn: learn, wishCancel: wishCancel}
 
 func TestExploreEverything(t *testing.T) {
-	worlds, wrong := explore(real)
+	worlds, wrong := explore(real, 2)
 	t.Logf("%d worlds", worlds)
 	if wrong != "" {
 		t.Error(wrong)
@@ -489,56 +505,57 @@ func TestExploreEverything(t *testing.T) {
 
 // broken are machines with one mistake each. The exploration finds every one.
 var broken = map[string]machine{
-	"forgets that it sends":         {begin: func(s Standing) (Standing, Call) { return s, s.call() }, learn: learn, wishCancel: wishCancel},
-	"makes a new key for each copy": {begin: begin, learn: learn, wishCancel: wishCancel, newKey: true},
-	"believes whoever says 200": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c Call, a answer) (Standing, step) {
-		if !a.signed && a.status == 200 && c == Send {
+	"forgets that it sends":          {begin: func(s Standing) (Standing, call) { return s, s.call() }, learn: learn, wishCancel: wishCancel},
+	"stores nothing but new entries": {begin: begin, learn: learn, wishCancel: wishCancel, forgetful: true},
+	"makes a new key for each copy":  {begin: begin, learn: learn, wishCancel: wishCancel, newKey: true},
+	"believes whoever says 200": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
+		if !a.signed && a.status == 200 && c == send {
 			return s.settle(OutcomeExecuted, false)
 		}
 		return learn(s, c, a)
 	}},
-	"takes no answer for a failure": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c Call, a answer) (Standing, step) {
-		if a.status == 0 && c == Send {
+	"takes no answer for a failure": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
+		if a.status == 0 && c == send {
 			return s.settle(OutcomeRefused, false)
 		}
 		return learn(s, c, a)
 	}},
-	"takes a redirect for a refusal": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c Call, a answer) (Standing, step) {
-		if a.status == 307 && c == Send {
+	"takes a redirect for a refusal": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
+		if a.status == 307 && c == send {
 			return s.settle(OutcomeRefused, false)
 		}
 		return learn(s, c, a)
 	}},
-	"takes a part for the whole": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c Call, a answer) (Standing, step) {
+	"takes a part for the whole": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
 		whole := a
 		whole.whole = true
 		return learn(s, c, whole)
 	}},
-	"tells a refusal while a copy is on its way": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c Call, a answer) (Standing, step) {
-		if a.signed && c == Send && a.next == stop && a.state == stateRejected && s.State == Doubt {
+	"tells a refusal while a copy is on its way": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
+		if a.signed && c == send && a.next == stop && a.state == stateRejected && s.State == Doubt {
 			return s.settle(OutcomeRefused, true)
 		}
 		return learn(s, c, a)
 	}},
-	"takes too old for not executed": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c Call, a answer) (Standing, step) {
-		if a.code == "key-too-old" && c == Cancel {
+	"takes too old for not executed": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
+		if a.code == "key-too-old" && c == cancel {
 			return s.settle(OutcomeCancelled, false)
 		}
 		return learn(s, c, a)
 	}},
-	"takes a word of a later version for done": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c Call, a answer) (Standing, step) {
+	"takes a word of a later version for done": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
 		if a.next == "ponder" {
 			a.next = done
 		}
 		return learn(s, c, a)
 	}},
-	"takes unseen for never": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c Call, a answer) (Standing, step) {
-		if a.state == stateUnseen && c == Ask {
+	"takes unseen for never": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
+		if a.state == stateUnseen && c == ask {
 			return s.settle(OutcomeRefused, false)
 		}
 		return learn(s, c, a)
 	}},
-	"takes too late for a cancellation": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c Call, a answer) (Standing, step) {
+	"takes too late for a cancellation": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
 		if a.code == "too-late" {
 			return s.settle(OutcomeCancelled, false)
 		}
@@ -550,14 +567,14 @@ var broken = map[string]machine{
 		}
 		return s
 	}},
-	"asks for what it only has to collect": {learn: learn, wishCancel: wishCancel, begin: func(s Standing) (Standing, Call) {
+	"asks for what it only has to collect": {learn: learn, wishCancel: wishCancel, begin: func(s Standing) (Standing, call) {
 		if s.State == Executed {
-			return s, Ask
+			return s, ask
 		}
 		return begin(s)
 	}},
-	"waits for ever": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c Call, a answer) (Standing, step) {
-		if n, next := learn(s, c, a); n.State != Queued || c != Ask {
+	"waits for ever": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
+		if n, next := learn(s, c, a); n.State != Queued || c != ask {
 			return n, next
 		}
 		return s, step{call: s.call()}
@@ -566,7 +583,7 @@ var broken = map[string]machine{
 
 func TestExplorationFindsMistakes(t *testing.T) {
 	for name, m := range broken {
-		worlds, wrong := explore(m)
+		worlds, wrong := explore(m, 1)
 		if wrong == "" {
 			t.Errorf("%s: nothing is wrong in %d worlds", name, worlds)
 		}

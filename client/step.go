@@ -34,17 +34,17 @@ type Standing struct {
 	Denied  bool    `json:"denied,omitempty"`  // the answer before was a 401
 }
 
-// Call is what a client can do about an entry.
-type Call string
+// call is what a client can do about an entry.
+type call string
 
 const (
-	Send        Call = "send"        // the request, with its key
-	Ask         Call = "ask"         // for its record, alone or in a query
-	Cancel      Call = "cancel"      //
-	Acknowledge Call = "acknowledge" //
-	Finish      Call = "finish"      // nothing: tell whoever waits
-	Halt        Call = "halt"        // nothing, until somebody has changed something: repeating does not help
-	heard       Call = "heard"       // a record came unasked
+	send        call = "send"   // the request, with its key
+	ask         call = "ask"    // for its record, alone or in a query
+	cancel      call = "cancel" // its key
+	acknowledge call = "acknowledge"
+	finish      call = "finish" // nothing: tell whoever waits
+	halt        call = "halt"   // nothing, until somebody has changed something: repeating does not help
+	heard       call = "heard"  // a record came unasked
 )
 
 // Values of Idempotency-State and Idempotency-Next that decide something.
@@ -65,29 +65,37 @@ type answer struct {
 
 // step is what follows from an answer.
 type step struct {
-	call      Call
+	call      call
 	floor     time.Duration // not before
 	authorize bool          // with new credentials
 	deliver   bool          // the answer is the intent's answer, or the refusal that ended it
 }
 
-// begin returns what an entry needs, and its standing as it must be stored before the call's first byte: a
-// client that dies meanwhile finds itself in doubt.
-func begin(s Standing) (Standing, Call) {
+// begin returns what an entry needs, and its standing before the call's first byte: a client that dies meanwhile
+// finds itself in doubt.
+func begin(s Standing) (Standing, call) {
 	if s.State == Queued {
 		s.State, s.Sends = Doubt, s.Sends+1
-		return s, Send
+		return s, send
 	}
 	return s, s.call()
 }
 
 // call is what a state asks for.
-func (s Standing) call() Call {
-	return map[State]Call{Queued: Send, Doubt: Ask, Executed: Send, Cancelling: Cancel, Acknowledging: Acknowledge, Settled: Finish}[s.State]
+func (s Standing) call() call {
+	return map[State]call{Queued: send, Doubt: ask, Executed: send, Cancelling: cancel, Acknowledging: acknowledge, Settled: finish}[s.State]
+}
+
+// durable reports whether a move has to be stored before anything follows from it: that a first copy is about
+// to leave, that none ever will, and what a user wishes. The rest a client that died can learn again.
+func durable(before, after Standing) bool {
+	wish := after.State == Acknowledging || after.State == Cancelling && !after.Refused
+	first := before.Sends == 0 && (after.Sends > 0 || after.State == Settled)
+	return after != before && (first || wish)
 }
 
 // learn is the whole machine: what follows for an entry from an answer to a call.
-func learn(s Standing, c Call, a answer) (Standing, step) {
+func learn(s Standing, c call, a answer) (Standing, step) {
 	denied := a.status == 401 && !(a.signed && a.next == done)
 	again := denied && s.Denied
 	if a.signed {
@@ -95,11 +103,11 @@ func learn(s Standing, c Call, a answer) (Standing, step) {
 	}
 	if denied { // whoever says so: with new credentials, once
 		s.Denied = true
-		if a.signed && c == Send && s.State == Doubt {
+		if a.signed && c == send && s.State == Doubt {
 			s.State = Queued
 		}
 		if again {
-			return s, step{call: Halt}
+			return s, step{call: halt}
 		}
 		return s, step{call: s.call(), floor: a.floor, authorize: true}
 	}
@@ -107,33 +115,33 @@ func learn(s Standing, c Call, a answer) (Standing, step) {
 	case !a.signed:
 		// Nobody knows who this was: nothing is learnt.
 	case s.State == Settled:
-	case c == Acknowledge:
+	case c == acknowledge:
 		if a.status == 204 || a.state == stateUnseen || a.next == stop {
 			s.State = Settled
-			return s, step{call: Finish}
+			return s, step{call: finish}
 		}
-	case c == Send && a.state == bare:
+	case c == send && a.state == bare:
 		return s.settle(OutcomeUnprotected, true)
-	case c != Send && a.state == stateRejected: // about the call, not about the operation
+	case c != send && a.state == stateRejected: // about the call, not about the operation
 		switch {
-		case c == Cancel && a.code == "key-too-old":
+		case c == cancel && a.code == "key-too-old":
 			return s.settle(OutcomeExpired, false)
 		case a.next == stop:
-			return s, step{call: Halt}
+			return s, step{call: halt}
 		}
 	case a.next == done && a.state == stateForgotten:
 		return s.settle(OutcomeExecuted, false)
-	case a.next == done && c == Send && a.whole:
+	case a.next == done && c == send && a.whole:
 		return s.settle(OutcomeExecuted, true)
 	case a.next == done:
 		s.State, s.Refused = Executed, false
-		return s, step{call: Send}
+		return s, step{call: send}
 	case a.next == stop && a.state == stateCancelled && s.Refused:
 		return s.settle(OutcomeRefused, true)
 	case a.next == stop && a.state == stateCancelled:
 		return s.settle(OutcomeCancelled, false)
-	case a.next == stop && c != Send:
-		return s, step{call: Halt}
+	case a.next == stop && c != send:
+		return s, step{call: halt}
 	case a.next == stop && (a.status == 422 || a.code == "key-malformed" || a.code == "key-missing"):
 		return s.settle(OutcomeRefused, true) // and so will be every copy
 	case a.next == stop && s.State == Executed:
@@ -153,7 +161,7 @@ func learn(s Standing, c Call, a answer) (Standing, step) {
 }
 
 func (s Standing) settle(o Outcome, deliver bool) (Standing, step) {
-	return Standing{State: Settled, Outcome: o}, step{call: Finish, deliver: deliver}
+	return Standing{State: Settled, Outcome: o}, step{call: finish, deliver: deliver}
 }
 
 // wishCancel is a user's wish that an intent never be executed. It may come too late.
@@ -163,6 +171,8 @@ func wishCancel(s Standing) Standing {
 		s.State, s.Outcome = Settled, OutcomeCancelled
 	case s.State == Queued, s.State == Doubt:
 		s.State = Cancelling
+	case s.State == Cancelling:
+		s.Refused = false
 	}
 	return s
 }

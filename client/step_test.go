@@ -23,7 +23,7 @@ type vectors struct {
 	}
 	Steps []struct {
 		Entry  vectorEntry
-		Call   Call
+		Call   call
 		Answer string
 		Want   vectorEntry
 	}
@@ -43,7 +43,7 @@ type vectors struct {
 // vectorEntry is a standing, and as what is wanted also what follows.
 type vectorEntry struct {
 	Standing
-	Do        Call
+	Do        call
 	Floor     int // seconds
 	Authorize bool
 	Answer    bool
@@ -142,7 +142,7 @@ func TestVectors(t *testing.T) {
 	for _, x := range v.Queries {
 		answers := readQuery(x.Status, x.header(), x.Body, !x.Cut, slices.Sorted(maps.Keys(x.Entries)), v.Now)
 		for key, entry := range x.Entries {
-			s, next := learn(entry.Standing, Ask, answers[key])
+			s, next := learn(entry.Standing, ask, answers[key])
 			x.Want[key].is(t, x.Name+" "+key, s, next)
 		}
 	}

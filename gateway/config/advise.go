@@ -25,10 +25,8 @@ func (d *decoder) advise(c *Config) {
 	if c.Lease < 2*time.Second {
 		d.warnAt("lease", "a lease this short lapses in an ordinary pause, and puts what runs in doubt")
 	}
-	d.adviseCORS("cors", c.CORS, c)
 	for i, r := range c.Routes {
 		at := "routes[" + strconv.Itoa(i) + "]"
-		d.adviseCORS(at+".cors", r.CORS, c)
 		if r.Idempotency.Mode != ModeOff {
 			d.adviseIdempotency(at+".idempotency", r.Idempotency)
 		}
@@ -38,13 +36,6 @@ func (d *decoder) advise(c *Config) {
 		if !slices.ContainsFunc(c.Routes, func(r Route) bool { return r.Upstream == u.Name }) {
 			d.warnAt("upstreams."+u.Name, "no route uses it")
 		}
-	}
-}
-
-// adviseCORS warns of pages that need no more than a visitor to ask like any client.
-func (d *decoder) adviseCORS(at string, s CORS, c *Config) {
-	if c.Caller.None != nil && slices.Contains(s.Origins, "*") {
-		d.warnAt(at+".origins", "lists every page, while all clients are one caller: whatever page somebody visits who can reach the gateway reads the answers to the keys that it knows")
 	}
 }
 

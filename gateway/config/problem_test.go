@@ -157,8 +157,6 @@ func TestWarnings(t *testing.T) {
 		{"below our own API", strings.Replace(least, "path: /**", "path: /_reconcile/v1/**", 1), "the reconciliation API answers"},
 		{"unused", strings.Replace(least, "9000]}", "9000]}, b: {targets: [http://h]}", 1), "upstreams.b: no route uses it"},
 		{"admin", least + "admin: {listen: ':9090'}", "admin.listen: listens beyond loopback without tokens"},
-		{"every page", least + "cors: {origins: ['*']}", "cors.origins: lists every page, while all clients are one caller"},
-		{"every page of a route", strings.Replace(least, "upstream: orders}", "upstream: orders, cors: {origins: ['*']}}", 1), "routes[0].cors.origins: lists every page"},
 		{"lease", least + "lease: 1s", "lease: a lease this short"},
 	} {
 		got := mustLoad(t, test.text).Warnings()

@@ -48,6 +48,20 @@ var mutants = []mutant{
 	{name: "overdue attempts never in doubt", file: "idempotency/record.go", pkg: "idempotency", test: "TestDerive",
 		edits: change(`} else if now.After(r.Deadline.Add(lease)) {`, `} else if false {`)},
 
+	// The client.
+	{name: "client tells a refusal while copies are on their way", file: "client/step.go", pkg: "client", test: "TestExploreEverything", quick: true,
+		edits: change(`		s.State, s.Refused = Cancelling, true`, `		return s.settle(OutcomeRefused, true)`)},
+	{name: "client sends where a question was refused", file: "client/step.go", pkg: "client", test: "TestVectors", quick: true,
+		edits: change(`case c != send && a.state == stateRejected:`, `case false:`)},
+	{name: "client sends before it has stored", file: "client/drive.go", pkg: "cmd/onceway/e2e", test: "TestClientKilledAtEachStep",
+		edits: change(`	if durable(f.entry.Standing, to) {`, `	if false {`)},
+	{name: "client keeps credentials on disk", file: "client/client.go", pkg: "cmd/onceway/e2e", test: "TestClientRefreshesItsToken",
+		edits: change(`			delete(e.Header, name)`, ``)},
+	{name: "client believes whoever answers", file: "client/answer.go", pkg: "cmd/onceway/e2e", test: "TestClientBelievesOnlyTheGateway",
+		edits: change("		return a\n	}\n	a.signed = true", "		a.state, a.signed, a.next = \"executed\", true, done\n		return a\n	}\n	a.signed = true")},
+	{name: "gateway tells those who cancel too late to stop", file: "gateway/reconcile/change.go", pkg: "gateway", test: "TestVectorsAreWhatTheGatewaySays",
+		edits: change(`problem.NewTooLate(problem.OfRecord(rec.Believed()), nextOf(rec))`, `problem.NewTooLate(problem.OfRecord(rec.Believed()), problem.Stop)`)},
+
 	{name: "key in a path decoded twice", file: "gateway/strict/bind.go", pkg: "gateway/strict", test: "TestSetParam", quick: true,
 		edits: change(`	u.RawPath = ""
 `, ``)},

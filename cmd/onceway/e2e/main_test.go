@@ -16,7 +16,10 @@ import (
 	"github.com/onceway/onceway/internal/rig"
 )
 
-func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
+func TestMain(m *testing.M) {
+	clientMain()
+	os.Exit(rig.Main(m))
+}
 
 // newKey returns a key that nobody has used.
 func newKey() string { return "k-" + rand.Text() }
