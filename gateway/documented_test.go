@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onceway/onceway/gateway/decorate"
 	"github.com/onceway/onceway/internal/openapitest"
 )
 
@@ -95,4 +96,58 @@ func TestBasePathIsNotThatOfTheDocument(t *testing.T) {
 	if a := r.raw(t, "GET /_reconcile/v1/requests/k HTTP/1.1\r\nHost: a\r\n\r\n", 20*time.Second); a == nil || a.StatusCode != http.StatusCreated {
 		t.Errorf("%v: the backend did not get it", a)
 	}
+}
+
+// What decorate adds to a backend's document is what protected requests are answered with.
+func TestAnswersAreAsADecoratedDocumentSays(t *testing.T) {
+	release := make(chan struct{})
+	r := start(t, func(w http.ResponseWriter, req *http.Request) {
+		switch req.Header.Get("Then") {
+		case "wait":
+			<-release
+		case "refuse":
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		case "close":
+			panic(http.ErrAbortHandler)
+		}
+		created(w, req)
+	}, ", max_request_body: 4KiB")
+	const backend = "openapi: 3.1.0\ninfo: {title: B, version: '1'}\npaths:\n  /:\n    post: {responses: {'201': {description: Made., content: {'*/*': {}}}, '429': {description: Throttled.}}}\n"
+	decorated, err := decorate.Decorate([]byte(backend), r.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapitest.Parse(decorated.Document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(body string, header ...string) answer {
+		t.Helper()
+		a := r.send(t, "POST", "/", body, header...)
+		if err := doc.Check(openapitest.Answer{Method: "POST", Path: "/", Status: a.StatusCode, Header: a.Header, Body: []byte(a.body)}); err != nil {
+			t.Errorf("%v: not as documented: %v", header, err)
+		}
+		return a
+	}
+	key := func(k string) []string { return []string{"Idempotency-Key", k} }
+	send("x", key("a")...).is(t, 201, "executed", "done")
+	send("x", key("a")...).is(t, 201, "replayed", "done")
+	send("y", key("a")...).is(t, 422, "rejected", "stop")
+	send("x").is(t, 400, "rejected", "stop")
+	send("x", key("a b")...).is(t, 400, "rejected", "stop")
+	send(strings.Repeat("x", 5000), key("b")...).is(t, 413, "rejected", "stop")
+	send("x", append(key("b"), "Idempotency-Deadline", "2001-01-01T00:00:00Z")...).is(t, 412, "rejected", "stop")
+	send("x", append(key("b"), "Then", "refuse")...).is(t, 429, "not_executed", "resend")
+	send("x", append(key("c"), "Then", "close")...).is(t, 502, "unknown", "reconcile")
+	send("x", key("c")...).is(t, 409, "unknown", "reconcile")
+	r.send(t, "PUT", "/_reconcile/v1/requests/d/cancellation", "").is(t, 201, "cancelled", "stop")
+	send("x", key("d")...).is(t, 409, "cancelled", "stop")
+	r.send(t, "PUT", "/_reconcile/v1/requests/a/acknowledgement", "").is(t, 204, "forgotten", "done")
+	send("x", key("a")...).is(t, 410, "forgotten", "done")
+	send("x", append(key("e"), "Then", "wait", "Prefer", "respond-async")...).is(t, 202, "executing", "wait")
+	send("x", append(key("e"), "Then", "wait", "Prefer", "wait=0")...).is(t, 409, "executing", "wait")
+	close(release)
+	r.store.down.Store(true)
+	send("x", key("f")...).is(t, 503, "rejected", "resend")
 }

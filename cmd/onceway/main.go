@@ -35,6 +35,7 @@ func newRootCommand() (root *cobra.Command, started *bool) {
 		newDemoCommand(),
 		newConfigCommand(),
 		newRoutesCommand(),
+		newOpenAPICommand(),
 		newMigrateCommand(),
 		newAdminCommand(),
 		newRequestsCommand(),
