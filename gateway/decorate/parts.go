@@ -77,7 +77,7 @@ func answered(s problem.Slug, c *config.Config, r *config.Route) bool {
 		problem.KeyTooOld, problem.DeadlinePassed, problem.RecordDamaged, problem.Internal:
 		return true
 	case problem.Forbidden, problem.NoRoute, problem.MethodNotAllowed, // of other addresses
-		problem.OperationUnseen, problem.NotSettled, problem.TooLate, problem.TooManyKeys, problem.CursorExpired, problem.UnsupportedMediaType,
+		problem.OperationUnseen, problem.NotSettled, problem.TooLate, problem.TooManyKeys, problem.CursorExpired, problem.UnsupportedMediaType, problem.RangeNotSatisfiable, problem.PreconditionFailed,
 		problem.NoRecord, problem.EvidenceMissing, problem.AlreadySettled, problem.AttemptChanged, problem.OwnerMayHoldAnswers:
 		return false
 	}
