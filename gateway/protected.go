@@ -49,7 +49,9 @@ func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Targ
 		Budget: b.timeout, Resend: b.route.Idempotency.OnUnknown == config.OnUnknownResend,
 		KeyDate: in.keyDate, Retention: g.retention, Trace: ev.Trace(),
 		Refusal: g.mayStart(in, g.retention, free),
-		Admit:   func() (err error) { leave, err = g.admit(in, false); return err },
+	}
+	if g.limits != nil {
+		request.Admit = func() (err error) { leave, err = g.admit(in, false); return err }
 	}
 	d, err := g.engine.Begin(g.work, request)
 	if limited(err) && d.Record.State == idempotency.Unknown && request.Resend {
