@@ -15,8 +15,12 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// crashHeader makes the demo backend die after it has executed an order and before it answers.
-const crashHeader = "Demo-Crash"
+// crashHeader makes the demo backend die after it has executed an order and before it answers; delayHeader makes
+// it answer so much later, at most half a minute.
+const (
+	crashHeader = "Demo-Crash"
+	delayHeader = "Demo-Delay"
+)
 
 func newDemoBackendCommand() *cobra.Command {
 	var address, ledger string
@@ -101,6 +105,9 @@ func (o *orders) book(w http.ResponseWriter, r *http.Request) {
 			_ = self.Kill()
 		}
 		select {}
+	}
+	if delay, err := time.ParseDuration(r.Header.Get(delayHeader)); err == nil {
+		time.Sleep(min(delay, 30*time.Second))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Location", fmt.Sprintf("/orders/%d", in.ID))
