@@ -23,8 +23,9 @@ type cell struct {
 // sample is what one cell gave in one round.
 type sample struct {
 	cell
-	Round int     `json:"round"`
-	Rate  float64 `json:"rate"` // answers per second
+	Round     int     `json:"round"`
+	Generator string  `json:"generator"` // wrk, or own
+	Rate      float64 `json:"rate"`      // answers per second
 	outcome
 	// Processor time for each answered request, user and system, by part.
 	LoadCPU     time.Duration `json:"load_cpu"`
@@ -44,78 +45,112 @@ type farm struct {
 	starter
 	backend *process
 	targets map[target]*running
-	keys    keySet // all that are primed
-	hot     int    // how many of them replay repeats
+	wrk     string // its path; empty to use our own generator for everything
+	keys    keySet // all that cold repeats
+	hot     int    // how many of them replay and status repeat
 	warmUp  time.Duration
 	length  time.Duration
+	cells   int // so far; each has a number of its own
+	// longBytes is how long the long download is.
+	longBytes int
 }
 
-// measure runs one cell and checks it: the load generator has checked every answer, what is left is
-// the backend's own count. For fresh keys the two together prove that each was executed exactly once:
-// every answer carries its own distinct key back from the backend, so no key was executed less than
-// once, and there were as many executions as keys.
+// measure runs one cell and checks it. Our own load generator, which at least warms up, checks every
+// answer; what is left is the backend's own count. For fresh keys the two together prove that each was
+// executed exactly once: every answer carries its own distinct key back from the backend, so no key was
+// executed less than once, and there were as many executions as keys. What wrk has under way at its end
+// may have been executed, too.
 func (f *farm) measure(ctx context.Context, c cell, round int) (sample, error) {
-	t := f.targets[c.Target]
-	l := load{
-		Address: t.addr, Workload: c.Workload, Connections: c.Connections,
-		WarmUp: f.warmUp, Duration: f.length, Keys: f.keysOf(c.Workload), Expect: c.Target.expects(c.Workload),
+	s, err := f.measured(ctx, c, f.load(c), round)
+	if err != nil {
+		return s, fmt.Errorf("%s, %s, %d connections: %w\n%s", c.Target, c.Workload, c.Connections, err, f.targets[c.Target].tail())
 	}
+	return s, nil
+}
+
+// load returns the instruction for a cell.
+func (f *farm) load(c cell) load {
+	f.cells++
+	l := load{
+		Addresses: f.targets[c.Target].addresses, Workload: c.Workload, Cell: strconv.Itoa(f.cells), Connections: c.Connections,
+		WarmUp: f.warmUp, Duration: f.length, Keys: f.keys, Expect: c.Target.expects(c.Workload),
+	}
+	if c.Workload.shape().keys == hotKeys { // the few are the first of the many
+		l.Keys.Count = min(l.Keys.Count, f.hot)
+	}
+	return l
+}
+
+func (f *farm) measured(ctx context.Context, c cell, l load, round int) (sample, error) {
+	t := f.targets[c.Target]
 	if f.profiles != "" {
 		l.Profile = filepath.Join(f.profiles, fmt.Sprintf("load-%s-%s-%d.pprof", c.Target, c.Workload, c.Connections))
-		if t.pprof != "" && round == 0 {
-			wait := f.fetchProfile(ctx, t, c)
-			defer wait()
+		if len(t.admin) > 0 && round == 0 {
+			defer f.fetchProfile(ctx, t, c)()
 		}
 	}
-	before, err := f.count(ctx)
-	if err != nil {
-		return sample{}, err
-	}
+	s := sample{cell: c, Round: round, Generator: "own"}
 	begin, start := time.Now(), f.usage(t)
-	o, err := f.generate(ctx, l)
+	var err error
+	unseen := 0 // requests that may have been executed although nobody counted their answers
+	if f.wrk == "" || !l.canWrk() {
+		s.outcome, err = f.generate(ctx, l)
+	} else {
+		s.Generator, unseen = "wrk", l.Connections
+		s.outcome, err = f.checkThenWrk(ctx, l)
+	}
 	if err != nil {
-		return sample{}, fmt.Errorf("%s, %s, %d connections: %w\n%s", c.Target, c.Workload, c.Connections, err, t.tail())
+		return s, err
 	}
 	used, elapsed := f.usage(t).since(start), time.Since(begin)
-	after, err := f.count(ctx)
+	executed, err := f.count(ctx, l.Cell)
 	if err != nil {
-		return sample{}, err
+		return s, err
 	}
-	if want := c.Target.executions(c.Workload, o.Answered); after-before != want {
-		return sample{}, fmt.Errorf("%s, %s, %d connections: the backend executed %d times, want %d for %d answered requests",
-			c.Target, c.Workload, c.Connections, after-before, want, o.Answered)
+	least, most := c.Target.executions(c.Workload, s.Answered), c.Target.executions(c.Workload, s.Answered+unseen)
+	if executed < least || executed > most {
+		return s, fmt.Errorf("the backend executed %d times, want %d to %d for %d answered requests", executed, least, most, s.Answered)
 	}
-	n := time.Duration(max(o.Answered, 1))
-	return sample{
-		cell: c, Round: round, outcome: o, Rate: float64(o.Measured) / l.Duration.Seconds(),
-		LoadCPU: o.CPU / n, TargetCPU: used.target / n, BackendCPU: used.backend / n, PostgresCPU: used.postgres / n,
-		Foreign: max(0, float64(used.machine-used.target-used.backend-used.postgres-o.CPU)/float64(elapsed)/float64(runtime.NumCPU())),
-	}, nil
+	n := time.Duration(max(s.Answered, 1))
+	s.Rate = float64(s.Measured) / s.measuredFor(l).Seconds()
+	s.LoadCPU, s.TargetCPU, s.BackendCPU, s.PostgresCPU = s.CPU/n, used.target/n, used.backend/n, used.postgres/n
+	s.Foreign = max(0, float64(used.machine-used.target-used.backend-used.postgres-s.CPU)/float64(elapsed)/float64(runtime.NumCPU()))
+	return s, nil
 }
 
-// keysOf returns the keys of a workload. The few that replay repeats are the first of the many.
-func (f *farm) keysOf(w workload) keySet {
-	keys := f.keys
-	if w == replay {
-		keys.Count = min(keys.Count, f.hot)
+// measuredFor returns how long answers counted: wrk stops a little late.
+func (s sample) measuredFor(l load) time.Duration {
+	if s.Generator == "wrk" {
+		return s.Elapsed
 	}
-	return keys
+	return l.Duration
 }
 
-// prime gets every key that is to be replayed answered once.
-func (f *farm) prime(ctx context.Context, t target) error {
-	target := f.targets[t]
-	before, err := f.count(ctx)
+// checkThenWrk lets our own generator warm up, with all its checks, and wrk measure.
+func (f *farm) checkThenWrk(ctx context.Context, l load) (outcome, error) {
+	warm := l
+	warm.WarmUp, warm.Duration = 0, max(l.WarmUp, 100*time.Millisecond)
+	checked, err := f.generate(ctx, warm)
 	if err != nil {
-		return err
+		return checked, err
 	}
-	o, err := f.generate(ctx, load{Address: target.addr, Workload: prime, Connections: 64, Keys: f.keys, Expect: t.expects(prime)})
+	o, err := l.wrk(ctx, f.wrk, f.dir)
+	o.Answered += checked.Answered
+	o.CPU += checked.CPU
+	return o, err
+}
+
+// prime gets the first n keys answered once.
+func (f *farm) prime(ctx context.Context, t target, n int) error {
+	l := f.load(cell{t, prime, 64})
+	l.Keys.Count = n
+	o, err := f.generate(ctx, l)
 	if err != nil {
-		return fmt.Errorf("prime %s: %w\n%s", t, err, target.tail())
+		return fmt.Errorf("prime %s: %w\n%s", t, err, f.targets[t].tail())
 	}
-	after, err := f.count(ctx)
-	if err == nil && (o.Answered != f.keys.Count || after-before != f.keys.Count) {
-		err = fmt.Errorf("prime %s: %d keys answered, %d executed, want %d", t, o.Answered, after-before, f.keys.Count)
+	executed, err := f.count(ctx, l.Cell)
+	if err == nil && (o.Answered != n || executed != n) {
+		err = fmt.Errorf("prime %s: %d keys answered, %d executed, want %d", t, o.Answered, executed, n)
 	}
 	return err
 }
@@ -138,9 +173,9 @@ func (f *farm) generate(ctx context.Context, l load) (outcome, error) {
 	return o, json.Unmarshal(out.Bytes(), &o)
 }
 
-// count asks the backend how many requests it has executed.
-func (f *farm) count(ctx context.Context) (int, error) {
-	b, err := fetch(ctx, "http://"+f.upstream+executionsPath)
+// count asks the backend how many requests of a cell it has executed.
+func (f *farm) count(ctx context.Context, cell string) (int, error) {
+	b, err := fetch(ctx, "http://"+f.upstream+executionsPath+cell)
 	if err != nil {
 		return 0, err
 	}
@@ -148,7 +183,7 @@ func (f *farm) count(ctx context.Context) (int, error) {
 }
 
 func (f *farm) usage(t *running) usage {
-	u := usage{target: treeCPU(t.cmd.Process.Pid), backend: treeCPU(f.backend.cmd.Process.Pid), machine: machineCPU()}
+	u := usage{target: t.cpu(), backend: treeCPU(f.backend.cmd.Process.Pid), machine: machineCPU()}
 	if f.postgres != nil {
 		u.postgres = treeCPU(f.postgres.cmd.Process.Pid)
 	}
@@ -166,7 +201,7 @@ func (f *farm) fetchProfile(ctx context.Context, t *running, c cell) (wait func(
 	seconds := max(1, int((f.warmUp + f.length).Seconds()))
 	go func() {
 		defer close(done)
-		b, err := fetch(ctx, t.pprof+"profile?seconds="+strconv.Itoa(seconds))
+		b, err := fetch(ctx, t.admin[0]+"/debug/pprof/profile?seconds="+strconv.Itoa(seconds))
 		if err == nil {
 			name := fmt.Sprintf("%s-%s-%d.pprof", c.Target, c.Workload, c.Connections)
 			err = os.WriteFile(filepath.Join(f.profiles, name), b, 0o644)
@@ -176,17 +211,4 @@ func (f *farm) fetchProfile(ctx context.Context, t *running, c cell) (wait func(
 		}
 	}()
 	return func() { <-done }
-}
-
-// stop ends everything that was started, the database last.
-func (f *farm) stop() {
-	for _, t := range f.targets {
-		t.stop()
-	}
-	if f.backend != nil {
-		f.backend.stop()
-	}
-	if f.postgres != nil {
-		f.postgres.stop()
-	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -96,4 +97,23 @@ func machineCPU() time.Duration {
 	}
 	busy, _ := parseBusy(b)
 	return busy
+}
+
+// resident returns the resident memory of a process, in MiB: VmRSS of /proc/PID/status (proc(5)).
+func resident(pid int) (float64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, fmt.Errorf("resident memory: %w", err)
+	}
+	return parseResident(b)
+}
+
+func parseResident(status []byte) (float64, error) {
+	_, rest, _ := bytes.Cut(status, []byte("\nVmRSS:"))
+	f := bytes.Fields(rest)
+	if len(f) < 2 || string(f[1]) != "kB" {
+		return 0, errors.New("unexpected format of status: no VmRSS")
+	}
+	n, err := strconv.Atoi(string(f[0]))
+	return float64(n) / 1024, err
 }

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	subBits  = 6 // 64 steps for each power of two: a usualMiddleware value is at most 1/64 too small
+	subBits  = 6 // 64 steps for each power of two: a recorded value is at most 1/64 too small
 	subCount = 1 << subBits
 	maxExp   = 37 // values from 2^37 ns (137 s) on are counted as that
 )
@@ -57,7 +57,7 @@ func (h *histogram) merge(o *histogram) {
 }
 
 // quantile returns the value below or at which the fraction q (0 to 1) of all durations lies, rounded
-// down to its bucket; 0 if nothing was usualMiddleware.
+// down to its bucket; 0 if nothing was recorded.
 func (h *histogram) quantile(q float64) time.Duration {
 	if h.total == 0 {
 		return 0

@@ -14,27 +14,16 @@ import (
 	"time"
 )
 
-// workload is what a load generator sends.
-type workload string
-
-const (
-	fresh  workload = "fresh"  // POSTs, each with a key of its own
-	replay workload = "replay" // POSTs with keys that have been answered before, few enough to be in memory
-	cold   workload = "cold"   // the same with so many keys that hardly any is
-	get    workload = "get"    // GETs, which no idempotency layer touches
-	prime  workload = "prime"  // the POSTs that replay and cold repeat, each once; not measured
-)
-
-func (w workload) replays() bool { return w == replay || w == cold }
-
 // load is the whole instruction for one load generator, as JSON on its standard input.
 type load struct {
-	Address     string        `json:"address"`
+	Addresses   []string      `json:"addresses"` // connections are spread over them
 	Workload    workload      `json:"workload"`
+	Cell        string        `json:"cell"` // by which the backend counts
 	Connections int           `json:"connections"`
+	Rate        float64       `json:"rate"`     // arrivals per second of an open loop; 0: a closed one
 	WarmUp      time.Duration `json:"warm_up"`  // not measured, but checked like the rest
 	Duration    time.Duration `json:"duration"` // measured
-	Keys        keySet        `json:"keys"`     // of replay, cold and prime
+	Keys        keySet        `json:"keys"`     // of workloads that repeat keys
 	Expect      expectation   `json:"expect"`
 	Profile     string        `json:"profile"` // file for a CPU profile, or empty
 }
@@ -54,25 +43,28 @@ type outcome struct {
 	P50      time.Duration `json:"p50"`
 	P90      time.Duration `json:"p90"`
 	P99      time.Duration `json:"p99"`
+	P999     time.Duration `json:"p999"`
 	Max      time.Duration `json:"max"`
 	CPU      time.Duration `json:"cpu"` // of the load generator itself, user and system
 }
 
-// run sends the load: one request at a time on each connection, the next as soon as the answer is in.
-// It stops sending when the time is over, and waits for what is under way, so that every request that
-// was sent has been answered. The first wrong answer ends it with an error.
+// run sends the load, one request at a time on each connection: in a closed loop the next as soon as the
+// answer is in, in an open one whatever has arrived meanwhile. It stops when the time is over, and waits
+// for what is under way, so that every request has been answered. The first wrong answer ends it with an
+// error.
 func (l load) run(ctx context.Context) (outcome, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	clients := make([]*client, l.Connections)
 	sources := l.sources()
 	for i := range clients {
-		conn, err := net.Dial("tcp", l.Address)
+		addr := l.Addresses[i%len(l.Addresses)]
+		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			return outcome{}, err
 		}
 		defer conn.Close()
-		clients[i] = newClient(conn, l, sources())
+		clients[i] = newClient(conn, addr, l, sources())
 	}
 	context.AfterFunc(ctx, func() {
 		for _, c := range clients {
@@ -82,10 +74,19 @@ func (l load) run(ctx context.Context) (outcome, error) {
 	begin := time.Now()
 	cpu := processCPU()
 	window := window{from: begin.Add(l.WarmUp), to: begin.Add(l.WarmUp + l.Duration)}
+	loop := func(c *client) error { return c.closedLoop(window) }
 	var wg sync.WaitGroup
+	if l.Rate > 0 {
+		arrivals := make(chan time.Time, int(l.Rate*(l.WarmUp+l.Duration).Seconds()*2)+1000) // the schedule never waits for answers
+		loop = func(c *client) error { return c.openLoop(arrivals, window) }
+		wg.Go(func() {
+			defer close(arrivals)
+			arrive(ctx, arrivals, l.Rate, begin, window.to)
+		})
+	}
 	for _, c := range clients {
 		wg.Go(func() {
-			if err := c.loop(window); err != nil {
+			if err := loop(c); err != nil {
 				cancel(err)
 			}
 		})
@@ -101,25 +102,24 @@ func (l load) run(ctx context.Context) (outcome, error) {
 		all.merge(&c.latency)
 	}
 	o.Measured, o.Max = all.total, all.max
-	o.P50, o.P90, o.P99 = all.quantile(.5), all.quantile(.9), all.quantile(.99)
+	o.P50, o.P90, o.P99, o.P999 = all.quantile(.5), all.quantile(.9), all.quantile(.99), all.quantile(.999)
 	return o, nil
 }
 
 // sources returns a function that makes the key source of one more connection.
 func (l load) sources() func() keySource {
-	switch l.Workload {
-	case fresh:
+	switch l.Workload.shape().keys {
+	case freshKey:
 		return func() keySource { return freshKeys{newRandom()} }
-	case prime:
+	case eachOnce:
 		keys, used := l.Keys.keys(), new(atomic.Int64)
 		return func() keySource { return primeKeys{keys, used} }
-	case replay, cold:
+	case hotKeys, allKeys:
 		keys := l.Keys.keys()
 		return func() keySource { return replayKeys{keys, newRandom()} }
-	case get:
+	default:
 		return func() keySource { return noKeys{} }
 	}
-	panic("no such workload: " + l.Workload)
 }
 
 func newRandom() *rand.Rand {
@@ -130,6 +130,24 @@ func newRandom() *rand.Rand {
 
 // window is the measured time: an answer counts if it arrives within it.
 type window struct{ from, to time.Time }
+
+// arrive writes the instants at which independent users come: the gaps between them are exponentially
+// distributed. It closes nothing and never waits for a reader, as arrivals has room for all of them.
+func arrive(ctx context.Context, arrivals chan<- time.Time, rate float64, from, to time.Time) {
+	random := newRandom()
+	for at := from; ctx.Err() == nil; {
+		at = at.Add(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
+		if at.After(to) {
+			return
+		}
+		time.Sleep(time.Until(at))
+		select {
+		case arrivals <- at:
+		default:
+			return // twice as many as there should be in all this time: cannot happen
+		}
+	}
+}
 
 // client is one connection: it owns its request bytes and patches the key in place.
 type client struct {
@@ -144,35 +162,20 @@ type client struct {
 	latency  histogram
 }
 
-func newClient(conn net.Conn, l load, source keySource) *client {
-	c := &client{conn: conn, in: newReader(conn), source: source, expect: l.Expect, timed: l.Workload != prime}
-	if l.Workload == get {
-		c.request = []byte("GET /orders/1 HTTP/1.1\r\nHost: " + l.Address + "\r\nAccept: application/json\r\n\r\n")
+func newClient(conn net.Conn, host string, l load, source keySource) *client {
+	s := l.Workload.shape()
+	c := &client{conn: conn, in: newReader(conn), source: source, expect: l.Expect, timed: s.keys != eachOnce}
+	before, after := s.request(host, l.Cell)
+	if s.keys == noKey {
+		c.request = []byte(before + after)
 		return c
 	}
-	body := orderBody()
-	headers := fmt.Sprintf("POST /orders HTTP/1.1\r\nHost: %s\r\nAccept: application/json\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\nIdempotency-Key: ", l.Address, len(body))
-	c.request = []byte(headers + strings.Repeat("0", keyLength) + "\r\n\r\n" + body)
-	c.key = c.request[len(headers) : len(headers)+keyLength]
+	c.request = []byte(before + strings.Repeat("0", keyLength) + after)
+	c.key = c.request[len(before) : len(before)+keyLength]
 	return c
 }
 
-// orderBody returns the content of every POST: JSON of about 1 KiB.
-func orderBody() string {
-	var b strings.Builder
-	b.WriteString(`{"customer":"c-1029384756","currency":"EUR","items":[`)
-	for i := range 12 {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, `{"sku":"SKU-%06d","quantity":%d,"price":"%d.99","note":"gift wrapped"}`, 100000+i*7919, i+1, 10+i)
-	}
-	b.WriteString(`],"address":{"street":"1 Example Street","city":"Exampletown","country":"NL"}}`)
-	return b.String()
-}
-
-func (c *client) loop(w window) error {
+func (c *client) closedLoop(w window) error {
 	now := time.Now()
 	for !c.timed || now.Before(w.to) {
 		if !c.source.next(c.key, now) {
@@ -191,6 +194,22 @@ func (c *client) loop(w window) error {
 	return nil
 }
 
+// openLoop counts latencies from arrival: whoever had to wait for a free connection, or for a pause of
+// the generator, has waited. All who arrived in the measured time count, however late their answer is.
+func (c *client) openLoop(arrivals <-chan time.Time, w window) error {
+	for at := range arrivals {
+		c.source.next(c.key, at)
+		if err := c.exchange(); err != nil {
+			return err
+		}
+		c.answered++
+		if at.After(w.from) {
+			c.latency.record(time.Since(at))
+		}
+	}
+	return nil
+}
+
 func (c *client) exchange() error {
 	if _, err := c.conn.Write(c.request); err != nil {
 		return err
@@ -199,10 +218,7 @@ func (c *client) exchange() error {
 	if err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
-	if err := c.expect.check(&h, body, c.key); err != nil {
-		return err
-	}
-	return nil
+	return c.expect.check(&h, body, c.key)
 }
 
 // check compares one answer with what it must be. The key must be echoed in the content: an answer

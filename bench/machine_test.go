@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -50,13 +51,108 @@ func TestMountType(t *testing.T) {
 	}
 }
 
+func TestParseResident(t *testing.T) {
+	if got, err := parseResident([]byte("Name:\tx\nVmHWM:\t  4096 kB\nVmRSS:\t  2048 kB\nRssAnon: 1 kB\n")); err != nil || got != 2 {
+		t.Errorf("%v MiB, %v", got, err)
+	}
+	for _, bad := range []string{"", "Name:\tx\nVmHWM:\t4096 kB\n", "Name:\tx\nVmRSS:\t2048 MB\n"} {
+		if _, err := parseResident([]byte(bad)); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestParsePgbench(t *testing.T) {
+	log := "0 1 1500 0 1795256075 906045\n0 2 100 0 1795256075 906145\n0 3 2500 0 1795256075 908645\n"
+	if got, err := parsePgbench([]byte(log)); err != nil || got != 1.5 {
+		t.Errorf("%v ms, %v", got, err)
+	}
+	for _, bad := range []string{"", "0 1 x 0 1 2\n", "0 1\n"} {
+		if _, err := parsePgbench([]byte(bad)); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestSumOfAMetric(t *testing.T) {
+	e := exposition(`# HELP onceway_transitions_total Records that moved.
+onceway_transitions_total{onceway_state="executing",otel_scope_name="a b"} 3
+onceway_transitions_total{onceway_state="completed",otel_scope_name="a b"} 4
+onceway_transitions_total_created 9
+onceway_in_flight 2.5e+02
+`)
+	for _, c := range []struct {
+		want   float64
+		name   string
+		labels []string
+	}{
+		{7, "onceway_transitions_total", nil}, {3, "onceway_transitions_total", []string{`onceway_state="executing"`}},
+		{250, "onceway_in_flight", nil}, {0, "onceway_in", nil}, {0, "onceway_in_flight", []string{"x"}},
+	} {
+		if got := e.sum(c.name, c.labels...); got != c.want {
+			t.Errorf("%s %v: %v, want %v", c.name, c.labels, got, c.want)
+		}
+	}
+}
+
+func TestParseWrk(t *testing.T) {
+	const line = "Running 1s test\n\nBENCH {\"requests\":10,\"micros\":1000000,\"p50\":5,\"p90\":6,\"p99\":7,\"p999\":8,\"max\":9,\"broken\":0,\"refused\":0}\n"
+	o, err := parseWrk([]byte(line))
+	if want := (outcome{Answered: 10, Measured: 10, Elapsed: time.Second, P50: 5000, P90: 6000, P99: 7000, P999: 8000, Max: 9000}); err != nil || o != want {
+		t.Errorf("%+v, %v, want %+v", o, err, want)
+	}
+	for _, bad := range []string{"unable to connect", strings.Replace(line, `"broken":0`, `"broken":1`, 1), strings.Replace(line, `"refused":0`, `"refused":1`, 1), "\nBENCH {"} {
+		if _, err := parseWrk([]byte(bad)); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestMissing(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	absent, advice := missing([]string{"wrk", "proxy"})
+	if !slices.Equal(absent, []string{"wrk"}) || advice != "wrk left out, because not installed: apt-get install wrk" {
+		t.Errorf("%v, %q", absent, advice)
+	}
+	if absent, advice := missing([]string{"proxy"}); absent != nil || advice != "" {
+		t.Errorf("%v, %q", absent, advice)
+	}
+}
+
+func TestArrangeLeavesOutWhatIsNotThere(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, o, err := parseOptions([]string{"-targets", "caddy,sqlite", "-workloads", "fresh,get", "-connections", "4"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, probing, notes := arrange(&o)
+	if want := [][]cell{{{oncewaySQLite, fresh, 4}}}; !slices.EqualFunc(plan, want, slices.Equal) || len(probing) > 0 {
+		t.Errorf("plan %v, want %v; probes %v, want none", plan, want, probing)
+	}
+	if text := strings.Join(notes, "\n"); !strings.Contains(text, "wrk, caddy left out") || !strings.Contains(text, "no probes") || o.generator != "own" {
+		t.Errorf("generator %s, notes:\n%s", o.generator, text)
+	}
+}
+
 func TestOptions(t *testing.T) {
-	o, err := parseOptions([]string{"-short", "-duration", "1s", "-connections", "2,3", "-targets", "proxy,sqlite"})
+	_, o, err := parseOptions([]string{"-short", "-duration", "1s", "-connections", "2,3", "-targets", "proxy,sqlite"})
 	if err != nil || o.rounds != 1 || o.duration != time.Second || len(o.connections) != 2 || len(o.targets) != 2 {
 		t.Errorf("%+v, %v", o, err)
 	}
-	for _, bad := range [][]string{{"-connections", "0"}, {"-connections", "1,"}, {"-targets", "proxy,proxy"}, {"-workloads", "prime"}, {"-rounds", "0"}, {"extra"}} {
-		if _, err := parseOptions(bad); err == nil {
+	if _, o, err := parseOptions([]string{"-full", "-rounds", "2"}); err != nil || o.rounds != 2 || o.duration != 2*time.Second || !o.full {
+		t.Errorf("%+v, %v", o, err)
+	}
+	command, o, err := parseOptions([]string{"soak", "-duration", "20s", "-rate", "50"})
+	if err != nil || command != "soak" || o.duration != 20*time.Second || o.rate != 50 || o.retention != time.Minute {
+		t.Errorf("%s, %+v, %v", command, o, err)
+	}
+	command, o, err = parseOptions([]string{"records", "-records", "5000"})
+	if err != nil || command != "records" || o.records != 5000 || o.rounds != 5 {
+		t.Errorf("%s, %+v, %v", command, o, err)
+	}
+	for _, bad := range [][]string{{"-connections", "0"}, {"-connections", "1,"}, {"-targets", "proxy,proxy"}, {"-workloads", "prime"}, {"-rounds", "0"}, {"extra"},
+		{"-probes", "x"}, {"-generator", "ab"}, {"records", "-records", "1"}, {"soak", "-rate", "0"}, {"soak", "extra"}} {
+		if _, _, err := parseOptions(bad); err == nil {
 			t.Errorf("%v was accepted", bad)
 		}
 	}

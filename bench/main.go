@@ -13,36 +13,48 @@ import (
 	"time"
 )
 
-// options is the command line.
+// options is the command line: all that the commands have in common, and what each has of its own.
 type options struct {
+	gateway string
+	access  bool
+	dir     string
+	json    string
+
 	rounds      int
 	duration    time.Duration
 	warmUp      time.Duration
-	connections []int
+	full        bool
+	connections []int // nil for the plan's own, as targets
 	workloads   []workload
 	targets     []target
+	probes      []string
 	pools       []int
 	replayKeys  int
 	coldKeys    int
-	gateway     string
-	access      bool
-	dir         string
-	json        string
+	longBytes   int
+	generator   string
 	profiles    string
+
+	records   int           // of records
+	rate      float64       // of soak
+	retention time.Duration // of soak
 }
+
+// commands are what may follow the program's name; without a word it is compare.
+var commands = map[string]func(context.Context, options) error{"compare": compare, "records": records, "soak": soak}
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "role" {
 		exit(runRole(os.Args[2:]))
 	}
-	o, err := parseOptions(os.Args[1:])
+	command, o, err := parseOptions(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	exit(compare(ctx, o))
+	exit(commands[command](ctx, o))
 }
 
 func exit(err error) {
@@ -53,51 +65,124 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-func parseOptions(args []string) (options, error) {
-	var o options
-	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	short := flags.Bool("short", false, "one quick round, to see that everything works; its figures mean little")
-	flags.IntVar(&o.rounds, "rounds", 5, "how often every cell is measured")
-	flags.DurationVar(&o.duration, "duration", 2*time.Second, "measured time of a cell")
-	flags.DurationVar(&o.warmUp, "warmup", 500*time.Millisecond, "time before it that is checked and not measured")
-	connections := flags.String("connections", "1,16,64,256", "numbers of connections")
-	workloads := flags.String("workloads", "fresh,replay,cold,get", "what to send")
-	targets := flags.String("targets", "proxy,tuned,middleware,postgres,sqlite", "whom to compare")
-	pools := flags.String("peer-pools", "4,8,16,32,64", "pool sizes to try for the middleware; the best at 64 connections is used")
-	flags.IntVar(&o.replayKeys, "replay-keys", 1000, "how many keys replay repeats")
-	flags.IntVar(&o.coldKeys, "cold-keys", 60000, "how many keys cold repeats")
+func parseOptions(args []string) (command string, o options, err error) {
+	command = "compare"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	if commands[command] == nil {
+		return "", o, fmt.Errorf("%q: the commands are compare, records and soak", command)
+	}
+	flags := flag.NewFlagSet("bench "+command, flag.ExitOnError)
 	flags.StringVar(&o.gateway, "gateway", "", "binary to measure (default: build ./cmd/onceway)")
 	flags.BoolVar(&o.access, "access-log", false, "let Onceway write its access log; the peers have none")
 	flags.StringVar(&o.dir, "dir", os.TempDir(), "where databases are put, on a disk of the kind that you care about")
 	flags.StringVar(&o.json, "json", "", "file for the figures of every round")
+	flags.IntVar(&o.rounds, "rounds", 3, "how often everything is measured")
+	flags.DurationVar(&o.duration, "duration", time.Second, "measured time of a cell (of soak: of all)")
+	flags.DurationVar(&o.warmUp, "warmup", 100*time.Millisecond, "time before it that is checked and not measured")
+	switch command {
+	case "records":
+		flags.IntVar(&o.records, "records", 10_000_000, "how many records are stored before the comparison")
+		quicken(flags, map[string]string{"rounds": "5", "duration": "5s"})
+	case "soak":
+		flags.Float64Var(&o.rate, "rate", 1000, "arrivals per second")
+		flags.DurationVar(&o.retention, "retention", time.Minute, "how long records and answers are kept")
+		quicken(flags, map[string]string{"duration": "10m"})
+	default:
+		return command, o, parseCompare(flags, args, &o)
+	}
+	flags.Parse(args)
+	if o.rounds < 1 || o.duration <= 0 || command == "records" && o.records < 1000 || command == "soak" && o.rate < 1 || flags.NArg() > 0 {
+		return command, o, fmt.Errorf("numbers and durations must be positive (at least 1,000 records), and there are no arguments")
+	}
+	return command, o, nil
+}
+
+func parseCompare(flags *flag.FlagSet, args []string, o *options) error {
+	short := flags.Bool("short", false, "one quick round, to see that everything works; its figures mean little")
+	flags.BoolVar(&o.full, "full", false, "everybody at every number of connections, five rounds of two seconds; says first how long it takes")
+	connections := flags.String("connections", "", "numbers of connections (default: those of the plan)")
+	names := flags.String("workloads", joined(workloadNames()), "what to send")
+	targets := flags.String("targets", "", "whom to compare (default: those of the plan), of "+joined(everybody))
+	probed := flags.String("probes", joined(probeNames()), "what else to measure of Onceway on Postgres, or none")
+	pools := flags.String("peer-pools", "8,16,32", "pool sizes to try for the middleware; the best at 64 connections is used")
+	flags.IntVar(&o.replayKeys, "replay-keys", 1000, "how many keys replay repeats")
+	flags.IntVar(&o.coldKeys, "cold-keys", 40000, "how many keys cold repeats")
+	flags.StringVar(&o.generator, "generator", "wrk", "wrk where it can and is installed, or own")
 	flags.StringVar(&o.profiles, "profile", "", "directory for CPU profiles of every part")
 	flags.Parse(args)
+	o.longBytes = 1 << 30
+	if o.full {
+		quicken(flags, map[string]string{"rounds": "5", "duration": "2s", "warmup": "500ms", "peer-pools": "4,8,16,32,64", "cold-keys": "60000"})
+	}
 	if *short {
-		quick := map[string]string{"rounds": "1", "duration": "300ms", "warmup": "100ms", "peer-pools": "16", "cold-keys": "2000"}
-		flags.Visit(func(f *flag.Flag) { delete(quick, f.Name) })
-		for name, value := range quick {
-			if err := flags.Set(name, value); err != nil {
-				return o, err
-			}
-		}
+		quicken(flags, map[string]string{"rounds": "1", "duration": "300ms", "warmup": "100ms", "peer-pools": "16", "cold-keys": "2000"})
+		o.longBytes = 64 << 20
 	}
 	var err error
-	if o.connections, err = numbers(*connections); err != nil {
-		return o, err
+	if *connections != "" {
+		if o.connections, err = numbers(*connections); err != nil {
+			return err
+		}
 	}
 	if o.pools, err = numbers(*pools); err != nil {
-		return o, err
+		return err
 	}
-	if o.workloads, err = oneOf(*workloads, fresh, replay, cold, get); err != nil {
-		return o, err
+	if o.workloads, err = oneOf(*names, workloadNames()); err != nil {
+		return err
 	}
-	if o.targets, err = oneOf(*targets, plainProxy, tunedProxy, usualMiddleware, oncewayPostgres, oncewaySQLite); err != nil {
-		return o, err
+	if *targets != "" {
+		if o.targets, err = oneOf(*targets, everybody); err != nil {
+			return err
+		}
 	}
-	if o.rounds < 1 || o.duration <= 0 || o.replayKeys < 1 || o.coldKeys < 1 || flags.NArg() > 0 {
-		return o, fmt.Errorf("rounds, duration and numbers of keys must be positive, and there are no arguments")
+	if *probed != "none" {
+		if o.probes, err = oneOf(*probed, probeNames()); err != nil {
+			return err
+		}
 	}
-	return o, nil
+	if o.rounds < 1 || o.duration <= 0 || o.replayKeys < 1 || o.coldKeys < o.replayKeys || flags.NArg() > 0 {
+		return fmt.Errorf("rounds, duration and numbers of keys must be positive, cold keys not fewer than those of replay, and there are no arguments")
+	}
+	if o.generator != "wrk" && o.generator != "own" {
+		return fmt.Errorf("%q: the generator is wrk or own", o.generator)
+	}
+	return nil
+}
+
+// quicken gives flags that were not set on the command line other values.
+func quicken(flags *flag.FlagSet, values map[string]string) {
+	flags.Visit(func(f *flag.Flag) { delete(values, f.Name) })
+	for name, value := range values {
+		if err := flags.Set(name, value); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func workloadNames() []workload {
+	var names []workload
+	for _, w := range workloads {
+		names = append(names, w.name)
+	}
+	return names
+}
+
+func probeNames() []string {
+	var names []string
+	for _, p := range probes {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+func joined[T ~string](words []T) string {
+	plain := make([]string, len(words))
+	for i, w := range words {
+		plain[i] = string(w)
+	}
+	return strings.Join(plain, ",")
 }
 
 func numbers(list string) ([]int, error) {
@@ -112,7 +197,7 @@ func numbers(list string) ([]int, error) {
 	return ns, nil
 }
 
-func oneOf[T ~string](list string, known ...T) ([]T, error) {
+func oneOf[T ~string](list string, known []T) ([]T, error) {
 	var chosen []T
 	for word := range strings.SplitSeq(list, ",") {
 		if !slices.Contains(known, T(word)) || slices.Contains(chosen, T(word)) {

@@ -14,6 +14,7 @@ type head struct {
 	start    []byte // request line or status line, without CRLF
 	length   int    // of the content, in bytes; -1 if the message does not say
 	key      []byte // Idempotency-Key
+	cell     []byte // Bench-Cell, of a request
 	state    []byte // Idempotency-State
 	replayed []byte // Idempotent-Replayed
 }
@@ -58,6 +59,8 @@ func (h *head) field(name, value []byte) error {
 		return errChunked
 	case is(name, "idempotency-key"):
 		h.key = bytes.TrimSpace(value)
+	case is(name, "bench-cell"):
+		h.cell = bytes.TrimSpace(value)
 	case is(name, "idempotency-state"):
 		h.state = bytes.TrimSpace(value)
 	case is(name, "idempotent-replayed"):
@@ -88,7 +91,7 @@ func is(name []byte, want string) bool {
 }
 
 // maxMessage bounds what a reader buffers, in bytes: nothing in this benchmark is larger.
-const maxMessage = 64 << 10
+const maxMessage = 512 << 10
 
 // reader reads HTTP/1.1 messages from one connection, with one system call for each in the usual case.
 type reader struct {
@@ -127,7 +130,7 @@ func (r *reader) more() error {
 	}
 	if r.to == len(r.buf) {
 		if len(r.buf) >= maxMessage {
-			return errors.New("message is larger than 64 KiB")
+			return errors.New("message is larger than 512 KiB")
 		}
 		r.buf = append(r.buf, make([]byte, len(r.buf))...)
 	}

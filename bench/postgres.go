@@ -102,6 +102,18 @@ func (c *cluster) exec(ctx context.Context, database, sql string) error {
 	return err
 }
 
+// count returns the one number that a query gives.
+func (c *cluster) count(ctx context.Context, database, query string) (int, error) {
+	conn, err := pgx.Connect(ctx, c.dsn(database))
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	var n int
+	err = conn.QueryRow(ctx, query).Scan(&n)
+	return n, err
+}
+
 // describe returns version and settings as the server itself reports them, and refuses a server that
 // is not durable.
 func (c *cluster) describe(ctx context.Context) (string, error) {

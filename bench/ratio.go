@@ -1,6 +1,9 @@
 package main
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // spread is a figure over all rounds.
 type spread struct {
@@ -46,29 +49,54 @@ func ratioOf(a, b []float64) spread {
 	return spread{median(a) / median(b), slices.Min(rounds), slices.Max(rounds)}
 }
 
-// goal is a ratio that Onceway sets out to reach.
+// goal is a ratio over a peer that Onceway sets out to reach.
 type goal struct {
-	workload workload
-	targets  []target
-	over     target
-	least    float64
-	only     int // number of connections; 0 for every
+	workload    workload
+	target      target
+	connections []int  // nil for any
+	figure      string // rate, p50 or p99
+	over        target
+	bound       float64 // at least for a rate, at most for a latency
 }
 
-var goals = []goal{
-	{fresh, []target{oncewayPostgres}, plainProxy, 0.6, 64},
-	{fresh, []target{oncewayPostgres}, usualMiddleware, 2, 64},
-	{fresh, []target{oncewayPostgres}, usualMiddleware, 1, 0},
-	{replay, []target{oncewayPostgres, oncewaySQLite}, plainProxy, 1, 0},
-	{get, []target{oncewayPostgres, oncewaySQLite}, plainProxy, 0.9, 0},
+func (g goal) covers(c cell) bool {
+	return g.workload == c.Workload && g.target == c.Target && (g.connections == nil || slices.Contains(g.connections, c.Connections))
 }
 
-// goalFor returns the greatest ratio over a peer that is asked of a cell, and whether any is.
-func goalFor(c cell, over target) (least float64, ok bool) {
-	for _, g := range goals {
-		if g.workload == c.Workload && g.over == over && slices.Contains(g.targets, c.Target) && (g.only == 0 || g.only == c.Connections) {
-			least, ok = max(least, g.least), true
-		}
+// met reports whether a ratio reaches the goal.
+func (g goal) met(ratio float64) bool {
+	if g.figure == "rate" {
+		return ratio >= g.bound
 	}
-	return least, ok
+	return ratio <= g.bound
+}
+
+// verdict is a goal and what was reached.
+type verdict struct {
+	Goal  string `json:"goal"`
+	Ratio spread `json:"ratio"`
+	Met   bool   `json:"met"`
+	shown bool   // the ratio has a column of its own
+}
+
+func (g goal) judge(ratio spread) verdict {
+	sign, what := "≥", ""
+	if g.figure != "rate" {
+		sign, what = "≤", g.figure+" "
+	}
+	return verdict{
+		Goal: fmt.Sprintf("%s%s%g× %s", what, sign, g.bound, g.over), Ratio: ratio, Met: g.met(ratio.Median),
+		shown: g.figure == "rate" && (g.over == plainProxy || g.over == usualMiddleware),
+	}
+}
+
+func (v verdict) String() string {
+	text := v.Goal + " MISSED"
+	if v.Met {
+		text = v.Goal + " met"
+	}
+	if !v.shown {
+		text += ": " + times(v.Ratio)
+	}
+	return text
 }

@@ -46,7 +46,7 @@ func runRole(args []string) error {
 	return profiled(*profile, func() error {
 		switch args[0] {
 		case "backend":
-			return new(backend).serve(ctx, l)
+			return newBackend().serve(ctx, l)
 		case "proxy":
 			return serveHTTP(ctx, l, newProxy(*backendAddr))
 		case "tuned":

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -9,57 +10,49 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // target names one of the proxies that are compared.
 type target string
 
-const (
-	plainProxy      target = "proxy"      // peer (a): httputil.ReverseProxy, no store
-	tunedProxy      target = "tuned"      // the same with pooled buffers
-	usualMiddleware target = "middleware" // peer (b): the same, with one INSERT and one UPDATE
-	oncewayPostgres target = "postgres"   // Onceway on Postgres
-	oncewaySQLite   target = "sqlite"     // Onceway on SQLite
-)
-
-// expects returns what every answer of t to w must look like.
-func (t target) expects(w workload) expectation {
-	if w == get {
-		return expectation{Status: 200}
-	}
-	e := expectation{Status: 201}
-	switch t {
-	case plainProxy, tunedProxy:
-	case usualMiddleware:
-		if w.replays() {
-			e.Replayed = "true"
-		}
-	case oncewayPostgres, oncewaySQLite:
-		e.State = "executed"
-		if w.replays() {
-			e.State, e.Replayed = "replayed", "true"
-		}
-	}
-	return e
-}
-
-// stores reports whether t can replay.
-func (t target) stores() bool { return t != plainProxy && t != tunedProxy }
-
-// executions returns how many of n answered requests the backend must have executed.
-func (t target) executions(w workload, n int) int {
-	switch {
-	case w == get, w.replays() && t.stores():
-		return 0
-	}
-	return n
-}
-
 // running is a target that takes requests.
 type running struct {
-	*process
-	addr  string
-	pprof string // base URL of its profiles; empty if it writes its own
+	processes []*process
+	addresses []string
+	admin     []string // base URLs of admin listeners, of Onceway only
+}
+
+func (r *running) stop() {
+	for _, p := range r.processes {
+		p.stop()
+	}
+}
+
+// tail returns the end of what its processes have written.
+func (r *running) tail() string {
+	var b strings.Builder
+	for _, p := range r.processes {
+		b.WriteString(p.tail())
+	}
+	return b.String()
+}
+
+// ready waits until its last process passes probe; if that fails it stops them all.
+func (r *running) ready(ctx context.Context, probe func(context.Context) error) error {
+	err := r.processes[len(r.processes)-1].ready(ctx, probe)
+	if err != nil {
+		r.stop()
+	}
+	return err
+}
+
+func (r *running) cpu() time.Duration {
+	var sum time.Duration
+	for _, p := range r.processes {
+		sum += treeCPU(p.cmd.Process.Pid)
+	}
+	return sum
 }
 
 // starter starts targets: what they have in common.
@@ -79,16 +72,25 @@ func (s *starter) start(ctx context.Context, t target, pool int) (*running, erro
 	switch t {
 	case plainProxy, tunedProxy:
 		return s.role(ctx, string(t))
+	case nginxProxy, haproxyProxy, caddyProxy:
+		return s.startPackaged(ctx, t)
 	case usualMiddleware:
 		return s.role(ctx, "middleware", "-pool", strconv.Itoa(pool), "-dsn", s.postgres.dsn("middleware"))
+	case oncewaySQLite:
+		return s.onceway(ctx, settings{name: "sqlite", store: "sqlite:" + filepath.Join(s.dir, "onceway.db")})
 	case oncewayPostgres:
-		dsn, err := s.postgres.create(ctx, "onceway")
+		return s.oncewayOnPostgres(ctx, settings{name: "postgres"})
+	case oncewayPair:
+		one, err := s.oncewayOnPostgres(ctx, settings{name: "pair"})
 		if err != nil {
 			return nil, err
 		}
-		return s.onceway(ctx, t, dsn)
-	case oncewaySQLite:
-		return s.onceway(ctx, t, "sqlite:"+filepath.Join(s.dir, "onceway.db"))
+		two, err := s.onceway(ctx, settings{name: "pair2", store: s.postgres.dsn("onceway_pair")})
+		if err != nil {
+			one.stop()
+			return nil, err
+		}
+		return &running{append(one.processes, two.processes...), append(one.addresses, two.addresses...), append(one.admin, two.admin...)}, nil
 	}
 	return nil, fmt.Errorf("no such target: %s", t)
 }
@@ -107,32 +109,50 @@ func (s *starter) role(ctx context.Context, role string, args ...string) (*runni
 	if err != nil {
 		return nil, err
 	}
-	r := &running{process: p, addr: addr}
-	if err := p.ready(ctx, dialable(addr)); err != nil {
-		p.stop()
-		return nil, err
-	}
-	return r, nil
+	r := &running{processes: []*process{p}, addresses: []string{addr}}
+	return r, r.ready(ctx, dialable(addr))
 }
 
-// gatewayConfig is Onceway as delivered, but for the access log: the peers do not write one.
+// settings is all in which one gateway's configuration differs from another's. Zero values are Onceway's
+// defaults.
+type settings struct {
+	name        string // of its files, and with onceway_ of its database on Postgres
+	store       string
+	maxInFlight int
+	retention   time.Duration
+}
+
+// gatewayConfig is Onceway as delivered, but for the access log, as the peers do not write one, and for the
+// limit on status queries of one caller, which all of the load would be measured by.
 const gatewayConfig = `version: 1
 listen: %s
 store: %q
 admin: {listen: %s}
 caller:
   none: {shared: false}
+reconcile: {requests_per_second: 0}
 log: {access: %t}
+retention: {response: %v, key: %v}
 upstreams:
   orders:
     targets: [http://%s]
+    max_in_flight: %d
 routes:
   - name: orders
     match: {path: /**}
     upstream: orders
 `
 
-func (s *starter) onceway(ctx context.Context, t target, store string) (*running, error) {
+// oncewayOnPostgres starts a gateway on a new database that has its name.
+func (s *starter) oncewayOnPostgres(ctx context.Context, o settings) (*running, error) {
+	var err error
+	if o.store, err = s.postgres.create(ctx, "onceway_"+o.name); err != nil {
+		return nil, err
+	}
+	return s.onceway(ctx, o)
+}
+
+func (s *starter) onceway(ctx context.Context, o settings) (*running, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -141,8 +161,9 @@ func (s *starter) onceway(ctx context.Context, t target, store string) (*running
 	if err != nil {
 		return nil, err
 	}
-	config := filepath.Join(s.dir, string(t)+".yaml")
-	text := fmt.Sprintf(gatewayConfig, addr, store, admin, s.access, s.upstream)
+	config := filepath.Join(s.dir, o.name+".yaml")
+	text := fmt.Sprintf(gatewayConfig, addr, o.store, admin, s.access,
+		cmp.Or(o.retention, 24*time.Hour), cmp.Or(o.retention, 720*time.Hour), s.upstream, cmp.Or(o.maxInFlight, 512))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -153,16 +174,12 @@ func (s *starter) onceway(ctx context.Context, t target, store string) (*running
 	if out, err := migrate.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("onceway migrate up: %w\n%s", err, out)
 	}
-	p, err := startProcess(s.dir, "onceway-"+string(t), serve)
+	p, err := startProcess(s.dir, "onceway-"+o.name, serve)
 	if err != nil {
 		return nil, err
 	}
-	r := &running{process: p, addr: addr, pprof: "http://" + admin + "/debug/pprof/"}
-	if err := p.ready(ctx, answers200("http://"+admin+"/readyz")); err != nil {
-		p.stop()
-		return nil, err
-	}
-	return r, nil
+	r := &running{[]*process{p}, []string{addr}, []string{"http://" + admin}}
+	return r, r.ready(ctx, answers200("http://"+admin+"/readyz"))
 }
 
 // ownEnvironment returns environ without the variables that would configure a gateway behind our back.
