@@ -105,6 +105,7 @@ func planned(full bool, wanted []workload, connections []int, targets []target) 
 		if len(connections) > 0 {
 			groups = []group{{connections, w.targets}}
 		}
+		first := len(cells)
 		for _, g := range groups {
 			for _, n := range g.connections {
 				var compared []cell
@@ -122,6 +123,7 @@ func planned(full bool, wanted []workload, connections []int, targets []target) 
 				}
 			}
 		}
+		slices.SortStableFunc(cells[first:], func(a, b []cell) int { return a[0].Connections - b[0].Connections })
 	}
 	return cells
 }
