@@ -132,7 +132,7 @@ func (s *Store) feed(c *conn, q idempotency.FeedQuery, last int64, page *idempot
 		return err
 	}
 	if (!end || q.After.Commit == 0) && len(q.Callers) == 1 {
-		own, few, err := c.own("feed_of_caller", q, 0, feedOwn+1)
+		own, _, err := c.own("feed_of_caller", q, 0, feedOwn+1)
 		switch {
 		case err != nil:
 			return err
@@ -143,9 +143,11 @@ func (s *Store) feed(c *conn, q idempotency.FeedQuery, last int64, page *idempot
 			if q.After != (idempotency.Place{}) {
 				from = int64(binary.BigEndian.Uint64(q.After.ID[:]) & (1<<63 - 1))
 			}
-			if found, few, err = c.own("feed_older", q, from, feedOwn); err != nil {
+			older, few, err := c.own("feed_older", q, from, feedOwn)
+			if err != nil {
 				return err
 			}
+			found = older
 			next, end = idempotency.EndOf(0), false
 			if few == feedOwn {
 				next = found[len(found)-1].place
