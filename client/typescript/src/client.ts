@@ -13,6 +13,8 @@ export interface ClientOptions extends Connection, Manners {
   /** Default: in IndexedDB where there is one, else in memory. */
   outbox?: Outbox;
   lock?: Lock;
+  /** How often who waits looks into the outbox, as the tab that worked may have died before it told. Milliseconds, default: 5000. */
+  lookEvery?: number;
   /** Called when an intent is left alone until resume: credentials were refused twice, or the gateway's address is wrong. */
   onHalt?: (key: string, reading: Reading) => void;
   /** Called with what the outbox or authorize threw in the background. It is tried again. */
@@ -39,9 +41,6 @@ export interface Result {
 /** What the tabs of an origin tell each other: that an entry was changed, or that it is time to try again. */
 type News = { key: string; wished?: boolean; settled?: boolean } | 'resume';
 
-/** How often a tab that waits looks into the outbox itself, as the one that works may have died before it told. Milliseconds. */
-const lookEvery = 5000;
-
 /**
  * Carries out each intent of the user once: what is submitted is kept until it is settled, over reloads, crashes and
  * days without a network. Of all tabs, one works at a time; results reach every tab that waits for them.
@@ -66,10 +65,10 @@ export class Client {
     }
     this.#ended = (options.lock ?? defaultLock)(name, this.#stop.signal, () => this.#work());
     this.#ended.catch((error: unknown) => this.#failed(error));
+    const { signal } = this.#stop;
+    if (typeof addEventListener === 'function') addEventListener('online', () => this.resume(), { signal });
     if (typeof document === 'object') {
-      const resume = () => document.visibilityState === 'visible' && this.resume();
-      addEventListener('online', () => this.resume(), { signal: this.#stop.signal });
-      document.addEventListener('visibilitychange', resume, { signal: this.#stop.signal });
+      document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.resume(), { signal });
     }
   }
 
@@ -98,7 +97,7 @@ export class Client {
         const entry = await this.#outbox.get(key);
         if (!entry) throw new Error('there is no such intent in the outbox');
         if (entry.progress.outcome) return resultOf(entry);
-        await pause(lookEvery, news.signal);
+        await pause(this.#options.lookEvery ?? 5000, news.signal);
       } finally {
         this.#listeners.delete(news);
       }

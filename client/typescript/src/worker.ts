@@ -16,6 +16,8 @@ export interface Manners {
   backoff?: Backoff;
   /** Further attempts of all intents together: burst at once, then one per interval. Default: 20 and 500. */
   budget?: { burst: number; interval: number };
+  /** While the browser says that it is offline, which may be wrong, one try in so long. Default: 30,000. */
+  offline?: number;
   /** Attempts under way at a time, as browsers do not open many connections. Default: 4. */
   parallel?: number;
   random?: () => number;
@@ -116,8 +118,7 @@ export class Worker {
   #turn(tries: number, floor: number, run: Run): Promise<void> {
     const { manners, online } = this.#parts;
     const backoff = manners.backoff ?? { base: 500, max: 30_000 };
-    // A browser that says that it is offline is right, mostly.
-    const offline = online() ? 0 : 30_000;
+    const offline = online() ? 0 : (manners.offline ?? 30_000);
     const again = tries === 0 ? 0 : Math.max(jittered(tries - 1, backoff, manners.random ?? Math.random), this.#budget.take(Date.now()));
     return pause(Math.max(floor - Date.now(), offline, again), run.end.signal, run.wake.signal);
   }

@@ -11,7 +11,6 @@ const quoted = JSON.stringify;
 
 describe('in a browser', { skip: noRig }, () => {
   let browser: Browser;
-  let open: (() => Promise<Tab>) | undefined;
 
   before(async () => {
     const path = chromium();
@@ -21,10 +20,9 @@ describe('in a browser', { skip: noRig }, () => {
   after(() => browser?.close());
 
   /** A user who has nothing stored yet. */
-  async function user(): Promise<() => Promise<Tab>> {
+  async function user(options = ''): Promise<() => Promise<Tab>> {
     const openAt = await browser.user();
-    open = () => openAt(`${rig.pages}/test/chromium/page.html?gateway=${encodeURIComponent(rig.gateway)}`);
-    return open;
+    return () => openAt(`${rig.pages}/test/chromium/page.html?gateway=${encodeURIComponent(rig.gateway)}${options}`);
   }
 
   const submit = (tab: Tab, key: string, headers: Record<string, string> = {}) => tab.run<Plain>(`page.submit(${quoted(key)}, ${quoted(headers)})`);
@@ -89,6 +87,22 @@ describe('in a browser', { skip: noRig }, () => {
     await tab.reload();
     assert.equal((await settled(tab, key)).outcome, 'executed');
     assert.equal(rig.effects(key), 1);
+  });
+
+  test('becoming visible', limit, async () => {
+    const tab = await (await user('&slow'))();
+    await submit(tab, newKey()); // the client has started
+    const key = newKey();
+    await begin(tab, key, script({ Then: 'reset' })); // in doubt for ever: it is asked for again and again, here in days
+    await until('it was executed', () => rig.effects(key) === 1);
+    await until('it is in doubt', async () => (await states(tab))[key] === 'doubt');
+    const asked = () => tab.requests.filter((r) => r.path.startsWith('/_reconcile')).length;
+    const before = asked();
+    await until('the page asks', async () => {
+      await tab.run("void document.dispatchEvent(new Event('visibilitychange'))");
+      return asked() > before;
+    });
+    assert.equal(rig.received(key).length, 1);
   });
 
   test('two tabs: one works, both learn the result, and the second takes over', limit, async () => {
