@@ -40,7 +40,7 @@ interface Parts {
 interface Run {
   wake: AbortController; // ends a pause, and a question
   interrupt: AbortController; // ends a call
-  end: AbortController; // ends it all
+  end: AbortController; // ends it all. One for each: a signal with many listeners looks like a leak
 }
 
 /** Works through an outbox. It holds no state of its own that matters: all of it is in the outbox before anything is sent. */
@@ -49,7 +49,6 @@ export class Worker {
   #runs = new Map<string, Run>();
   #ended = new Set<Promise<void>>();
   #stopped = false;
-  #ends = new Set<AbortController>(); // one for each, since a signal with many listeners looks like a leak
   #budget: RetryBudget;
   #slots: Slots;
   #asks: Ask[] = [];
@@ -63,7 +62,7 @@ export class Worker {
 
   /** Takes up everything that is not settled, and cuts pauses short. What is in doubt is asked for first, all in one call. */
   async resume(): Promise<void> {
-    for (const entry of await this.#parts.outbox.all()) this.look(entry.key);
+    for (const { key, progress } of await this.#parts.outbox.all()) if (progress.state !== 'settled') this.look(key);
   }
 
   /** Looks at an entry now; with interrupt, also if a call for it is under way. */
@@ -77,10 +76,8 @@ export class Worker {
     }
     const run = { wake: new AbortController(), interrupt: new AbortController(), end: new AbortController() };
     this.#runs.set(key, run);
-    this.#ends.add(run.end);
     const ended = this.#run(key, run).finally(() => {
       this.#runs.delete(key);
-      this.#ends.delete(run.end);
       this.#ended.delete(ended);
       if (run.wake.signal.aborted) this.look(key); // somebody came while it was ending
     });
@@ -90,7 +87,7 @@ export class Worker {
   /** Ends all calls. What they were about is in doubt, as the outbox says. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const end of this.#ends) end.abort();
+    for (const run of this.#runs.values()) run.end.abort();
     await Promise.all(this.#ended);
   }
 
@@ -103,11 +100,15 @@ export class Worker {
         tries = 0;
         await pause(floor - Date.now(), run.end.signal); // whatever happens here, the gateway has asked for it
       }
+      await this.#online(run);
       if (this.#stopped) return;
       try {
-        const move = await this.#attempt(key, run);
+        const before = await this.#parts.outbox.get(key);
+        const move = before && (await this.#attempt(before, run));
         if (!move || move.do === 'finish' || move.do === 'halt') return;
         floor = Date.now() + move.floor * 1000;
+        const { state } = move.progress;
+        if (state !== before.progress.state && (state === 'executed' || state === 'cancelling')) tries = -1; // news: go on at once
       } catch (error) {
         this.#parts.failed(error); // of the outbox or of authorize: the outbox tells where to go on
       }
@@ -116,21 +117,27 @@ export class Worker {
 
   /** Waits until it is time for the next call. */
   #turn(tries: number, floor: number, run: Run): Promise<void> {
+    const { backoff = { base: 500, max: 30_000 }, random = Math.random } = this.#parts.manners;
+    const again = tries === 0 ? 0 : Math.max(jittered(tries - 1, backoff, random), this.#budget.take(Date.now()));
+    return pause(Math.max(floor - Date.now(), again), run.end.signal, run.wake.signal);
+  }
+
+  /** Waits until the browser is online, but not for ever: it may be wrong. */
+  async #online(run: Run): Promise<void> {
     const { manners, online } = this.#parts;
-    const backoff = manners.backoff ?? { base: 500, max: 30_000 };
-    const offline = online() ? 0 : (manners.offline ?? 30_000);
-    const again = tries === 0 ? 0 : Math.max(jittered(tries - 1, backoff, manners.random ?? Math.random), this.#budget.take(Date.now()));
-    return pause(Math.max(floor - Date.now(), offline, again), run.end.signal, run.wake.signal);
+    for (const end = Date.now() + (manners.offline ?? 30_000); !online() && Date.now() < end && !this.#stopped; ) {
+      run.wake = new AbortController();
+      await pause(end - Date.now(), run.end.signal, run.wake.signal);
+    }
   }
 
   /** Makes one call for an entry, and writes down what comes of it. Undefined: the entry is gone. */
-  async #attempt(key: string, run: Run): Promise<Move | undefined> {
-    const entry = await this.#parts.outbox.get(key);
-    if (!entry) return undefined;
+  async #attempt(entry: Entry, run: Run): Promise<Move | undefined> {
+    const { key } = entry;
     const plan = begin(entry.progress);
     if (plan.do === 'finish' || plan.do === 'halt') return plan;
     if (plan.do === 'ask') {
-      const reading = await unless(this.#ask(key, entry.progress.denied === true), run.wake.signal, run.end.signal);
+      const reading = await this.#ask(key, entry.progress.denied === true, run.wake.signal, run.end.signal);
       return reading ? this.#move(key, (p) => step(p, 'ask', reading), reading) : plan;
     }
     return this.#slots.with(() => this.#call(plan.do as CallKind, entry, run));
@@ -177,27 +184,34 @@ export class Worker {
     }
   }
 
-  /** Asks for a record. All who ask at the same time share one call: after a reconnect that is everybody. */
-  #ask(key: string, denied: boolean): Promise<Reading> {
-    return new Promise((tell) => {
-      this.#asks.push({ key, denied, tell });
-      if (this.#asks.length === 1) setTimeout(() => void this.#askAll(this.#asks.splice(0)), 5);
-    });
+  /**
+   * Asks for a record. All who ask at the same time share one call: after a reconnect that is everybody. Undefined after one of
+   * the signals; a call that nobody listens to any more is ended.
+   */
+  async #ask(key: string, denied: boolean, ...signals: AbortSignal[]): Promise<Reading | undefined> {
+    const ask: Ask = { key, denied, tell: () => {}, leave: () => {} };
+    const told = new Promise<Reading>((resolve) => (ask.tell = resolve));
+    this.#asks.push(ask);
+    if (this.#asks.length === 1) setTimeout(() => this.#askAll(this.#asks.splice(0)), 5);
+    return unless(told, ...signals).finally(() => ask.leave());
   }
 
-  async #askAll(asks: Ask[]): Promise<void> {
+  #askAll(asks: Ask[]): void {
     const some = asks.splice(0, 100); // as many as the gateway takes
-    const rest = asks.length > 0 ? this.#askAll(asks) : undefined;
-    const reading = await this.#query(some.map((a) => a.key), some.some((a) => a.denied)).catch((error: unknown) => {
-      this.#parts.failed(error);
-      return read(undefined, 0);
-    });
-    for (const { key, tell } of some) tell(typeof reading === 'function' ? reading(key) : reading);
-    await rest;
+    if (asks.length > 0) this.#askAll(asks);
+    const end = new AbortController();
+    let listening = some.length;
+    for (const ask of some) ask.leave = () => --listening === 0 && end.abort();
+    this.#query(some.map((a) => a.key), some.some((a) => a.denied), end.signal)
+      .catch((error: unknown) => {
+        this.#parts.failed(error); // of authorize: nothing was asked
+        return () => read(undefined, 0);
+      })
+      .then((reading) => some.forEach((ask) => ask.tell(reading(ask.key))));
   }
 
   /** Asks for one record, for which the gateway may wait until there is news, or for many as they are now. */
-  async #query(keys: string[], denied: boolean): Promise<Reading | ((key: string) => Reading)> {
+  async #query(keys: string[], denied: boolean, stop: AbortSignal): Promise<(key: string) => Reading> {
     const { connection, manners } = this.#parts;
     const [only] = keys;
     const wait = manners.wait ?? 20;
@@ -206,11 +220,9 @@ export class Worker {
         ? { method: 'GET', url: reconciliation(connection, `/requests/${encodeURIComponent(only!)}?wait=${wait}`).href }
         : { method: 'POST', url: reconciliation(connection, '/query').href, headers: [['content-type', 'application/json']], body: new TextEncoder().encode(JSON.stringify({ keys })) };
     const request = await prepare(connection, call, denied);
-    const end = new AbortController();
-    this.#ends.add(end);
-    const answer = await attempt(connection, request, wait * 1000 + (manners.timeout ?? 60_000), end.signal).finally(() => this.#ends.delete(end));
+    const answer = await attempt(connection, request, wait * 1000 + (manners.timeout ?? 60_000), stop);
     const seen = answer === 'redirect' ? undefined : answer;
-    return keys.length === 1 ? read(seen, Date.now()) : readQuery(seen, Date.now());
+    return keys.length === 1 ? () => read(seen, Date.now()) : readQuery(seen, Date.now());
   }
 
   /** The recorded answer to a request, for a redirect: a browser does not show one to its pages. */
@@ -226,6 +238,7 @@ interface Ask {
   key: string;
   denied: boolean;
   tell: (reading: Reading) => void;
+  leave: () => void;
 }
 
 /** What a move makes of an entry; undefined: it is not needed any more. */
