@@ -107,7 +107,8 @@ function learn(p: Progress, call: CallKind, a: Reading): Move {
 export function wish(p: Progress, what: 'cancel' | 'acknowledge'): Move {
   if (what === 'acknowledge') return p.state === 'settled' && p.outcome === 'executed' ? go(p, { state: 'acknowledging' }) : go(p);
   if (p.state === 'queued' && p.sends === 0) return settle('cancelled');
-  return p.state === 'queued' || p.state === 'doubt' ? go(p, { state: 'cancelling' }) : go(p);
+  const { refusal: _, ...unrefused } = p; // whoever did not want it any more does not ask why it was refused
+  return p.state === 'queued' || p.state === 'doubt' || p.state === 'cancelling' ? go({ ...unrefused, state: 'cancelling' }) : go(p);
 }
 
 function go(p: Progress, change: Partial<Progress> = {}, floor = 0, what?: Move['do']): Move {
