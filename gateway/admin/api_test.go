@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -459,5 +460,38 @@ func TestStoreInTrouble(t *testing.T) {
 	o.wants("resolve", a, 503, "store-unavailable")
 	if !strings.Contains(a.body, "may be written") {
 		t.Errorf("nobody knows whether it was written, and the answer does not say so: %s", a.body)
+	}
+}
+
+// Every answer is held against the document. Here it is a wrong one, and that is noticed.
+func TestWrongDocumentIsNoticed(t *testing.T) {
+	o := newOffice(t)
+	r := o.unknown()
+	text, err := os.ReadFile("../../openapi/admin.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/admin/v1/requests/" + r.ID.String()
+	found, missing := o.send("GET", path, ""), o.send("GET", "/admin/v1/requests/"+idempotency.OperationID{}.String(), "")
+	for name, change := range map[string]struct {
+		from, to string
+		answer   answered
+	}{
+		"another type":      {"attempts: {type: integer, minimum: 0}", "attempts: {type: string}", found},
+		"a member less":     {"        contradicted: {type: boolean", "        refuted: {type: boolean", found},
+		"a member more":     {"[instance, epoch]", "[instance, epoch, lease]", found},
+		"another caching":   {"enum: [no-store]", "enum: [no-cache]", found},
+		"another problem":   {"code, title, status,", "code, title, status, instance,", missing},
+		"another next":      {"resend, reconcile, stop]", "resend, reconcile]", missing},
+		"another mediatype": {"application/problem+json:", "application/json:", missing},
+	} {
+		changed := strings.ReplaceAll(string(text), change.from, change.to)
+		doc, err := openapitest.Parse([]byte(changed))
+		if err != nil || changed == string(text) {
+			t.Fatalf("%s: %v, changed %v", name, err, changed != string(text))
+		}
+		if doc.Check(openapitest.Answer{Method: "GET", Path: path, Status: change.answer.status, Header: change.answer.header, Body: []byte(change.answer.body)}) == nil {
+			t.Errorf("%s: nothing was noticed", name)
+		}
 	}
 }

@@ -271,15 +271,24 @@ func (d *decorator) answer(at string, responses *yaml.Node, status string, a ans
 		d.note(at, "the answer %s is described elsewhere (%s), and is left as it is", status, referenceOf(theirs))
 		return nil
 	}
-	// A reference is left if there is nothing to add: what it leads to belongs to others, too.
 	mine := copyOf(said)
 	if err := d.complete(at, status, mine, a); err != nil {
 		return err
 	}
-	switch {
-	case general != "":
+	if general == "" && equal(mine, said) {
+		return nil
+	}
+	// What a reference leads to belongs to other operations, too: those of ours share another one.
+	if name, ok := strings.CutPrefix(referenceOf(theirs), "#/components/responses/"); ok {
+		p := part{"responses", prefix + "_" + name + a.schema.suffix()}
+		if err := d.component(p, func() (*yaml.Node, error) { return mine, nil }); err != nil {
+			return err
+		}
+		mine = reference(p.ref())
+	}
+	if general != "" {
 		insert(responses, status, mine)
-	case !equal(mine, said):
+	} else {
 		set(responses, status, mine)
 	}
 	return nil

@@ -95,25 +95,36 @@ func at(v any, path ...string) any {
 	return v
 }
 
-// says reports where new does not say what old says; "" if it says all of it. What old refers to may be written out.
-func says(root map[string]any, old, new any, where string) string {
+// comparison is of a document and what it has become.
+type comparison struct{ before, after map[string]any }
+
+func follow(root map[string]any, ref any) any {
+	text, _ := ref.(string)
+	return at(root, strings.Split(strings.TrimPrefix(text, "#/"), "/")...)
+}
+
+// says reports where new does not say what old says; "" if it says all of it. What old refers to may be written out, or
+// be elsewhere.
+func (c comparison) says(old, new any, where string) string {
 	switch o := old.(type) {
 	case map[string]any:
 		n, ok := new.(map[string]any)
 		if !ok {
 			return where
 		}
-		if ref, ok := o["$ref"].(string); ok && n["$ref"] == nil {
-			if either, ok := n["anyOf"].([]any); ok {
-				return says(root, old, either[0], where+"(anyOf)")
+		if either, _ := n["anyOf"].([]any); len(either) == 2 {
+			if ours, _ := at(either[1], "$ref").(string); strings.HasPrefix(ours, "#/components/schemas/Onceway") {
+				return c.says(old, either[0], where+"(anyOf)")
 			}
-			return says(root, at(root, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...), new, where+"->"+ref)
+		}
+		if o["$ref"] != nil && o["$ref"] != n["$ref"] {
+			if n["$ref"] != nil {
+				new = follow(c.after, n["$ref"])
+			}
+			return c.says(follow(c.before, o["$ref"]), new, fmt.Sprint(where, "->", o["$ref"]))
 		}
 		for name, value := range o {
-			if bad := says(root, value, n[name], where+"/"+name); bad != "" {
-				if either, ok := n["anyOf"].([]any); ok {
-					return says(root, old, either[0], where+"(anyOf)")
-				}
+			if bad := c.says(value, n[name], where+"/"+name); bad != "" {
 				return bad
 			}
 		}
@@ -124,7 +135,7 @@ func says(root map[string]any, old, new any, where string) string {
 			return where
 		}
 		for i := range o {
-			if bad := says(root, o[i], n[i], fmt.Sprint(where, "/", i)); bad != "" {
+			if bad := c.says(o[i], n[i], fmt.Sprint(where, "/", i)); bad != "" {
 				return bad
 			}
 		}
@@ -134,6 +145,13 @@ func says(root map[string]any, old, new any, where string) string {
 		return fmt.Sprintf("%s: %v became %v", where, old, new)
 	}
 	return ""
+}
+
+// lost returns what a document no longer says; "" if nothing.
+func lost(t tester, before, after []byte) string {
+	t.Helper()
+	c := comparison{tree(t, before), tree(t, after)}
+	return c.says(c.before, c.after, "")
 }
 
 // whole checks what holds for every decorated document.
@@ -148,8 +166,7 @@ func whole(t tester, data []byte, c *config.Config) decorate.Result {
 	if again.Operations != r.Operations {
 		t.Fatalf("%d operations, the second time %d", r.Operations, again.Operations)
 	}
-	before, after := tree(t, data), tree(t, r.Document)
-	if bad := says(before, before, after, ""); bad != "" {
+	if bad := lost(t, data, r.Document); bad != "" {
 		t.Fatalf("the document no longer says %s\n%s", bad, r.Document)
 	}
 	return r
@@ -381,7 +398,7 @@ components:
 	if len(r.Notes) != 5 || !slices.Equal(r.Notes, again.Notes) || !bytes.Equal(r.Document, again.Document) {
 		t.Errorf("notes: %q, then %q", r.Notes, again.Notes)
 	}
-	if bad := says(tree(t, []byte(data)), tree(t, []byte(data)), tree(t, r.Document), ""); bad != "" {
+	if bad := lost(t, []byte(data), r.Document); bad != "" {
 		t.Errorf("the document no longer says %s", bad)
 	}
 }
@@ -417,4 +434,34 @@ func bomb() string {
 		text += fmt.Sprintf("%c: &%[1]c [%s]\n", c, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c, ", c-1), 10), ", "))
 	}
 	return text
+}
+
+// An answer that many operations share is decorated once, for those that are protected.
+func TestSharedAnswers(t *testing.T) {
+	const data = `
+openapi: 3.1.0
+info: {title: t, version: '1'}
+paths:
+  /x:
+    get: {responses: {default: {$ref: '#/components/responses/Error'}}}
+    post: {responses: {default: {$ref: '#/components/responses/Error'}}}
+    patch: {responses: {'204': {description: d}, '409': {$ref: '#/components/responses/Error'}}}
+components:
+  responses:
+    Error: {description: An error., content: {text/plain: {schema: {type: string}}}}
+`
+	r := whole(t, []byte(data), configured(t, every))
+	after := tree(t, r.Document)
+	for path, want := range map[string]string{
+		"get default": "Error", "post default": "Onceway_Error", "post 202": "Onceway_Error_Record", "post 409": "Onceway_Error_Problem",
+		"post 504": "Onceway_Error_Problem", "patch 409": "Onceway_Error_Problem", "patch 504": "Onceway504",
+	} {
+		method, status, _ := strings.Cut(path, " ")
+		if got := at(after, "paths", "/x", method, "responses", status, "$ref"); got != "#/components/responses/"+want {
+			t.Errorf("%s: %v, want %s", path, got, want)
+		}
+	}
+	if !reflect.DeepEqual(at(after, "components", "responses", "Error"), at(tree(t, []byte(data)), "components", "responses", "Error")) {
+		t.Error("what an unprotected operation shares was changed")
+	}
 }

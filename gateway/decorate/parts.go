@@ -22,6 +22,14 @@ type part struct{ kind, name string }
 
 func (p part) ref() string { return "#/components/" + p.kind + "/" + p.name }
 
+// suffix tells apart what schemas of ours have been added to; "" if none has.
+func (p part) suffix() string {
+	if p.name == "" {
+		return ""
+	}
+	return "_" + strings.TrimPrefix(p.name, prefix)
+}
+
 // requestFields are the parameters that every protected operation takes, beside its key.
 var requestFields = []struct{ field, name, schema, about string }{
 	{problem.HeaderFirstSent, "FirstSent", "{type: string, format: date-time}",

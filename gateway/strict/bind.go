@@ -2,9 +2,7 @@ package strict
 
 import (
 	"errors"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -30,12 +28,13 @@ func SetParam(c echo.Context, name, value string) {
 // binding refuses more, also of a field that is a list.
 func JoinLines(c echo.Context) {
 	r := c.Request()
-	repeated := func(lines []string) bool { return len(lines) > 1 }
-	if !slices.ContainsFunc(slices.Collect(maps.Values(r.Header)), repeated) {
-		return
-	}
-	r = r.Clone(r.Context())
 	for name, lines := range r.Header {
+		if len(lines) < 2 {
+			continue
+		}
+		if r == c.Request() {
+			r = r.Clone(r.Context())
+		}
 		r.Header[name] = []string{strings.Join(lines, ", ")}
 	}
 	c.SetRequest(r)
