@@ -118,7 +118,7 @@ type CORS struct {
 // Reconcile places and limits the reconciliation API.
 type Reconcile struct {
 	BasePath          string // begins with a slash, ends without; default /_reconcile/v1
-	RequestsPerSecond int    // of each caller, on one gateway; twice as many may come at once; 0 is off; default 1000
+	RequestsPerSecond int    // of each caller, on one gateway; twice as many may come at once; 0 is off; default 1000, and off where all clients are one caller
 }
 
 // Upstream is one backend.

@@ -53,6 +53,12 @@ func Load(src Source) (*Config, error) {
 
 	c := defaults()
 	d.config(root, &c)
+	if c.Reconcile.RequestsPerSecond == byCaller {
+		c.Reconcile.RequestsPerSecond = 1000
+		if c.Caller.None != nil {
+			c.Reconcile.RequestsPerSecond = 0 // the limit of one would be that of all
+		}
+	}
 	d.check(&c)
 	d.refuse(&c)
 	if len(d.problems) > 0 {

@@ -74,6 +74,21 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 	}
 }
 
+// Where all clients are one caller, the limit of one caller's questions would be that of all.
+func TestDefaultLimitOfQuestions(t *testing.T) {
+	for more, want := range map[string]int{"": 0, "reconcile: {requests_per_second: 7}\n": 7} {
+		if got := mustLoad(t, more+least).Reconcile.RequestsPerSecond; got != want {
+			t.Errorf("%q: %d, want %d", more, got, want)
+		}
+	}
+	named := strings.Replace(least, "none: {}", "header: {name: x-user-id}", 1)
+	for more, want := range map[string]int{"": 1000, "reconcile: {requests_per_second: 0}\n": 0} {
+		if got := mustLoad(t, more+"trusted_proxies: [10.0.0.0/8]\n"+named).Reconcile.RequestsPerSecond; got != want {
+			t.Errorf("%q: %d, want %d", more, got, want)
+		}
+	}
+}
+
 func TestEverythingElseParses(t *testing.T) {
 	c := mustLoad(t, `
 listen: "[::]:8443"

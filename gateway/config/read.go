@@ -28,9 +28,12 @@ func defaults() Config {
 		BodyBudget:   256 << 20,
 		Log:          Log{Level: "info", Format: "json", Access: true},
 		Admin:        Admin{Listen: "127.0.0.1:9090"},
-		Reconcile:    Reconcile{BasePath: "/_reconcile/v1", RequestsPerSecond: 1000},
+		Reconcile:    Reconcile{BasePath: "/_reconcile/v1", RequestsPerSecond: byCaller},
 	}
 }
+
+// byCaller stands for a limit whose default depends on who the callers are.
+const byCaller = -1
 
 // config reads the whole file into c.
 func (d *decoder) config(n *yaml.Node, c *Config) {
