@@ -12,11 +12,11 @@ import (
 
 // compare measures the plan, or what the command line leaves of it, and prints its report.
 func compare(ctx context.Context, o options) error {
-	plan, probing, notes := arrange(&o)
-	if len(plan) == 0 && len(probing) == 0 {
+	p, notes := arrange(&o)
+	if len(p.groups) == 0 && len(p.probes) == 0 {
 		return fmt.Errorf("nothing is left to measure: %s", strings.Join(notes, "; "))
 	}
-	fmt.Fprintf(os.Stderr, "%d cells and %d probes, %d rounds: about %v\n", len(slices.Concat(plan...)), len(probing), o.rounds, estimate(plan, probing, o))
+	fmt.Fprintf(os.Stderr, "%d cells and %d probes, %d rounds: about %v\n", len(p.cells()), len(p.probes), o.rounds, p.estimate(o))
 	for _, note := range notes {
 		fmt.Fprintln(os.Stderr, note)
 	}
@@ -27,71 +27,67 @@ func compare(ctx context.Context, o options) error {
 	defer f.end()
 	f.hot = o.replayKeys
 	f.keys = keySet{Millis: time.Now().UnixMilli(), Seed: 1, Count: o.coldKeys}
-	if err := f.startTargets(ctx, o, plan, probing, r); err != nil {
+	if err := f.startTargets(ctx, o, p, r); err != nil {
 		return err
 	}
 	r.Method = fmt.Sprintf("%d rounds of %v for each cell after %v of warm-up, interleaved; ratios of medians, min–max over rounds; %d replayed keys, %d cold ones",
 		o.rounds, o.duration, o.warmUp, o.replayKeys, o.coldKeys)
 	for round := range o.rounds {
-		if err := f.measureAll(ctx, rotate(plan, round), fmt.Sprintf("round %d/%d", round+1, o.rounds), round, r); err != nil {
+		if err := f.measureAll(ctx, rotate(p.groups, round), fmt.Sprintf("round %d/%d", round+1, o.rounds), round, r); err != nil {
 			return err
 		}
-		for _, p := range probing {
-			fmt.Fprintf(os.Stderr, "round %d/%d: %s\n", round+1, o.rounds, p.title)
-			figures, err := p.run(f, ctx)
+		for _, probe := range p.probes {
+			fmt.Fprintf(os.Stderr, "round %d/%d: %s\n", round+1, o.rounds, probe.title)
+			figures, err := probe.run(f, ctx)
 			if err != nil {
-				return fmt.Errorf("%s: %w", p.title, err)
+				return fmt.Errorf("%s: %w", probe.title, err)
 			}
-			r.note(p.title, figures)
+			r.note(probe.title, figures)
 		}
 	}
-	return r.finish(plan, o.json)
+	return r.finish(p.groups, o.json)
 }
 
 // arrange leaves out what is not installed or cannot be measured, and says what and why.
-func arrange(o *options) (plan [][]cell, probing []probe, notes []string) {
-	plan = planned(o.full, o.workloads, o.connections, o.targets)
-	all := targetsOf(plan, nil)
-	absent, advice := missing(append([]string{"wrk"}, strings.Split(joined(all), ",")...))
+func arrange(o *options) (p plan, notes []string) {
+	p.groups = planned(o.full, o.workloads, o.connections, o.targets)
+	absent, advice := missing(append([]string{"wrk"}, strings.Split(joined(p.targets()), ",")...))
 	if advice != "" {
 		notes = append(notes, advice)
 	}
 	if slices.Contains(absent, "wrk") {
 		o.generator = "own"
 	}
-	for i := range plan {
-		plan[i] = slices.DeleteFunc(plan[i], func(c cell) bool { return slices.Contains(absent, string(c.Target)) })
+	for i := range p.groups {
+		p.groups[i] = slices.DeleteFunc(p.groups[i], func(c cell) bool { return slices.Contains(absent, string(c.Target)) })
 	}
-	plan = slices.DeleteFunc(plan, func(cells []cell) bool { return len(cells) == 0 })
-	for _, p := range probes {
-		if slices.Contains(o.probes, p.name) {
-			probing = append(probing, p)
+	p.groups = slices.DeleteFunc(p.groups, func(cells []cell) bool { return len(cells) == 0 })
+	for _, probe := range probes {
+		if slices.Contains(o.probes, probe.name) {
+			p.probes = append(p.probes, probe)
 		}
 	}
 	chosen := func(t target) bool { return len(o.targets) == 0 || slices.Contains(o.targets, t) }
-	if len(probing) > 0 && !(chosen(oncewayPostgres) && chosen(plainProxy)) {
-		probing = nil
+	if len(p.probes) > 0 && !(chosen(oncewayPostgres) && chosen(plainProxy)) {
+		p.probes = nil
 		notes = append(notes, "no probes: they need the targets postgres and proxy")
 	}
-	return plan, probing, notes
+	return p, notes
 }
 
-// targetsOf returns whom plan and probes need, in the order of everybody.
-func targetsOf(plan [][]cell, probing []probe) []target {
-	var ts []target
-	for _, t := range everybody {
-		inPlan := slices.ContainsFunc(slices.Concat(plan...), func(c cell) bool { return c.Target == t })
-		if inPlan || len(probing) > 0 && (t == oncewayPostgres || t == plainProxy) {
-			ts = append(ts, t)
-		}
-	}
-	return ts
+// targets returns whom cells and probes need, in the order of everybody.
+func (p plan) targets() []target {
+	return slices.DeleteFunc(slices.Clone(everybody), func(t target) bool {
+		inCells := slices.ContainsFunc(p.cells(), func(c cell) bool { return c.Target == t })
+		inProbes := len(p.probes) > 0 && (t == oncewayPostgres || t == plainProxy)
+		return !inCells && !inProbes
+	})
 }
 
 // keysToPrime returns how many keys t has to answer before it can replay them.
-func keysToPrime(t target, plan [][]cell, o options) int {
+func (p plan) keysToPrime(t target, o options) int {
 	n := 0
-	for _, c := range slices.Concat(plan...) {
+	for _, c := range p.cells() {
 		if c.Target == t && t.stores() {
 			switch c.Workload.shape().keys {
 			case allKeys:
@@ -106,14 +102,13 @@ func keysToPrime(t target, plan [][]cell, o options) int {
 
 // estimate says how long a run takes, to ten seconds: each cell takes a little more than its time,
 // because processes start and are looked at.
-func estimate(plan [][]cell, probing []probe, o options) time.Duration {
-	cells := time.Duration(len(slices.Concat(plan...)))
+func (p plan) estimate(o options) time.Duration {
 	each := o.duration + o.warmUp + 250*time.Millisecond
-	round := cells*each + time.Duration(len(probing))*(2*each+time.Second)
+	round := time.Duration(len(p.cells()))*each + time.Duration(len(p.probes))*(2*each+time.Second)
 	pools := time.Duration(min(o.rounds, 2)*len(o.pools)) * (each + 300*time.Millisecond)
 	var primed time.Duration
 	for _, t := range everybody {
-		primed += time.Duration(keysToPrime(t, plan, o)) * 250 * time.Microsecond
+		primed += time.Duration(p.keysToPrime(t, o)) * 250 * time.Microsecond
 	}
 	return (time.Duration(o.rounds)*round + pools + primed + 15*time.Second).Round(10 * time.Second)
 }
@@ -191,14 +186,14 @@ func (f *farm) startDatabase(ctx context.Context, r *report) (err error) {
 }
 
 // startTargets starts whom the plan needs, and lets them answer the keys that will be repeated.
-func (f *farm) startTargets(ctx context.Context, o options, plan [][]cell, probing []probe, r *report) error {
-	ts := targetsOf(plan, probing)
+func (f *farm) startTargets(ctx context.Context, o options, p plan, r *report) error {
+	ts := p.targets()
 	if o.generator == "wrk" {
 		f.wrk, _ = program{name: "wrk"}.find()
 	}
-	for _, p := range programs {
-		if p.name == "wrk" && f.wrk != "" || slices.Contains(ts, target(p.name)) {
-			r.Versions = append(r.Versions, p.describe(ctx))
+	for _, program := range programs {
+		if program.name == "wrk" && f.wrk != "" || slices.Contains(ts, target(program.name)) {
+			r.Versions = append(r.Versions, program.describe(ctx))
 		}
 	}
 	if slices.ContainsFunc([]target{oncewayPostgres, oncewayPair, usualMiddleware}, func(t target) bool { return slices.Contains(ts, t) }) {
@@ -219,7 +214,7 @@ func (f *farm) startTargets(ctx context.Context, o options, plan [][]cell, probi
 			return err
 		}
 		f.targets[t] = started
-		if n := keysToPrime(t, plan, o); n > 0 {
+		if n := p.keysToPrime(t, o); n > 0 {
 			if err := f.prime(ctx, t, n); err != nil {
 				return err
 			}

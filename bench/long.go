@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -10,12 +11,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// removable is the age at which the gateway removes a record: the default retention of keys, and a day for
+// clocks that are slow.
+const removable = 31 * 24 * time.Hour
+
+// filling estimates how long it takes to store n copies of a record and its payload.
+func filling(n int) time.Duration { return time.Duration(n) * 50 * time.Microsecond }
+
 // records compares fresh POSTs on a store that holds many records with fresh POSTs on an empty one, both
-// on the same server. The records are as old as if they had come evenly for 33 days, so that with the
-// default retention of 30 a tenth of them waits to be removed, and the gateway removes them all the while.
+// on the same server. The records are as old as if they had come evenly for 34 days: those of the first
+// three are to be removed, and the gateway removes them all the while.
 func records(ctx context.Context, o options) error {
 	fmt.Fprintf(os.Stderr, "%d records, %d rounds: about %v\n", o.records, o.rounds,
-		(time.Duration(o.records)*25*time.Microsecond + time.Duration(2*o.rounds)*(o.duration+o.warmUp+time.Second) + 20*time.Second).Round(10*time.Second))
+		(filling(o.records) + time.Duration(2*o.rounds)*(o.duration+o.warmUp+time.Second) + 20*time.Second).Round(10*time.Second))
 	f, r, err := begin(ctx, o, nil)
 	if err != nil {
 		return err
@@ -27,91 +35,99 @@ func records(ctx context.Context, o options) error {
 	if f.targets[emptyStore], err = f.oncewayOnPostgres(ctx, settings{name: "empty"}); err != nil {
 		return err
 	}
-	full := settings{name: "full", store: f.postgres.dsn("onceway_full")}
-	if f.targets[fullStore], err = f.oncewayOnPostgres(ctx, full); err != nil {
-		return err
-	}
-	// One real request gives the record that is multiplied; its gateway is away meanwhile.
-	l := f.load(cell{fullStore, prime, 1})
-	l.Keys = keySet{Millis: time.Now().UnixMilli(), Seed: 1, Count: 1}
-	if _, err := f.generate(ctx, l); err != nil {
-		return err
-	}
-	f.targets[fullStore].stop()
-	filled := time.Now()
-	if err := f.multiply(ctx, o.records); err != nil {
-		return fmt.Errorf("fill the store: %w", err)
-	}
-	fmt.Fprintf(os.Stderr, "the store was filled in %v\n", time.Since(filled).Round(time.Second))
-	if f.targets[fullStore], err = f.onceway(ctx, full); err != nil {
+	oldest := removable + 3*24*time.Hour
+	if err := f.startFilled(ctx, fullStore, o.records, oldest, 0); err != nil {
 		return err
 	}
 	r.Method = fmt.Sprintf("%d records; %d rounds of %v for each after %v of warm-up, interleaved, own generator", o.records, o.rounds, o.duration, o.warmUp)
-	plan := [][]cell{{{emptyStore, fresh, 64}, {fullStore, fresh, 64}}}
-	due, err := f.countDue(ctx)
+	groups := [][]cell{{{emptyStore, fresh, 64}, {fullStore, fresh, 64}}}
+	due, err := f.countRemovable(ctx)
 	if err != nil {
 		return err
 	}
 	for round := range o.rounds {
-		if err := f.measureAll(ctx, rotate(plan, round), fmt.Sprintf("round %d/%d", round+1, o.rounds), round, r); err != nil {
+		if err := f.measureAll(ctx, rotate(groups, round), fmt.Sprintf("round %d/%d", round+1, o.rounds), round, r); err != nil {
 			return err
 		}
-		left, err := f.countDue(ctx)
+		left, err := f.countRemovable(ctx)
 		if err != nil {
 			return err
 		}
 		r.note("records removed by retention", []figure{{Name: "removed in a round", Value: float64(due - left)}, {Name: "left to be removed", Value: float64(left)}})
 		due = left
 	}
-	return r.finish(plan, o.json)
+	return r.finish(groups, o.json)
 }
 
-// aged is what differs between the copies of a record. age is how long ago the copy came.
-var aged = map[string]string{
+// countRemovable returns how many records in the full store wait to be removed.
+func (f *farm) countRemovable(ctx context.Context) (int, error) {
+	return f.postgres.count(ctx, "onceway_full", fmt.Sprintf("select count(*) from requests where claimed_at < now() - interval '%d seconds'", int(removable.Seconds())))
+}
+
+// startFilled starts t on a new database with n records whose ages are spread evenly between two bounds.
+// They are copies of the record of a real request; the gateway is away while they are made.
+func (f *farm) startFilled(ctx context.Context, t target, n int, oldest, youngest time.Duration) error {
+	gateway, err := f.oncewayOnPostgres(ctx, settings{name: string(t)})
+	if err != nil {
+		return err
+	}
+	f.targets[t] = gateway
+	l := f.load(cell{t, prime, 1})
+	l.Keys = keySet{Millis: time.Now().UnixMilli(), Seed: 1, Count: 1}
+	if _, err := f.generate(ctx, l); err != nil {
+		return err
+	}
+	gateway.stop()
+	begin := time.Now()
+	if err := f.postgres.multiply(ctx, "onceway_"+string(t), n, oldest, youngest); err != nil {
+		return fmt.Errorf("fill the store: %w", err)
+	}
+	fmt.Fprintf(os.Stderr, "the store was filled in %v\n", time.Since(begin).Round(time.Second))
+	f.targets[t], err = f.onceway(ctx, settings{name: string(t), store: f.postgres.dsn("onceway_" + string(t))})
+	return err
+}
+
+// copied is what differs between the copies of a record and of its payload; age is how long ago it came.
+// Payloads stay in the partition of the one that is copied, so that there is something to remove with each
+// record, and not with a partition.
+var copied = map[string]string{
 	"id": "copy.id", "attempt_id": "copy.id", "key": "copy.id::text",
 	"first_seen": "now() - age", "claimed_at": "now() - age", "deadline": "now() - age + interval '30 seconds'", "settled_at": "now() - age",
 	"body_expires": "now() - age + interval '1 day'", "expires": "now() - age + interval '30 days'",
 }
 
-// multiply copies the one record of the full store, and its payload into those that are young enough to
-// have one. Columns that it does not know are copied as they are.
-func (f *farm) multiply(ctx context.Context, n int) error {
-	conn, err := pgx.Connect(ctx, f.postgres.dsn("onceway_full"))
+// multiply copies the one record of a database and its payload. Columns that it does not know are copied
+// as they are.
+func (c *cluster) multiply(ctx context.Context, database string, n int, oldest, youngest time.Duration) error {
+	conn, err := pgx.Connect(ctx, c.dsn(database))
 	if err != nil {
 		return err
 	}
 	defer conn.Close(ctx)
-	columns := func(table string, known map[string]string) (string, error) {
+	for _, table := range []string{"requests", "payloads"} {
 		rows, err := conn.Query(ctx, "select column_name::text from information_schema.columns where table_name = $1 order by ordinal_position", table)
 		if err != nil {
-			return "", err
+			return err
 		}
-		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		for i, name := range names {
-			if names[i] = known[name]; names[i] == "" {
-				names[i] = "one." + name
+		columns, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return err
+		}
+		for i, name := range columns {
+			if columns[i] = copied[name]; columns[i] == "" {
+				columns[i] = "one." + name
 			}
 		}
-		return strings.Join(names, ", "), err
-	}
-	requests, err := columns("requests", aged)
-	if err != nil {
-		return err
-	}
-	payloads, err := columns("payloads", map[string]string{"id": "copy.id", "attempt_id": "copy.id"})
-	if err != nil {
-		return err
-	}
-	const copies = "(select md5(i::text)::uuid as id, interval '33 days' * (1 - i / $1::integer::float8) as age from generate_series(1, $1::integer) i) as copy"
-	for _, statement := range []string{
-		"insert into requests select " + requests + " from (select * from requests limit 1) one, " + copies,
-		"insert into payloads select " + payloads + " from (select * from payloads limit 1) one, " + copies + " where age < interval '1 day'",
-	} {
-		if _, err := conn.Exec(ctx, statement, n); err != nil {
+		copies := "(select md5(i::text)::uuid as id, make_interval(secs => $2::float8 + ($3::float8 - $2::float8) * (1 - i / $1::integer::float8)) as age from generate_series(1, $1::integer) i)"
+		if _, err := conn.Exec(ctx, "insert into "+table+" select "+strings.Join(columns, ", ")+" from (select * from "+table+" limit 1) one, "+copies+" copy",
+			n, youngest.Seconds(), oldest.Seconds()); err != nil {
+			return err
+		}
+		if _, err := conn.Exec(ctx, "vacuum analyze "+table); err != nil {
 			return err
 		}
 	}
-	for _, statement := range []string{"update walks set claimed_at = '-infinity'", "vacuum analyze requests", "vacuum analyze payloads", "checkpoint"} {
+	for _, statement := range []string{"update walks set claimed_at = '-infinity'", "checkpoint"} {
 		if _, err := conn.Exec(ctx, statement); err != nil {
 			return err
 		}
@@ -119,18 +135,14 @@ func (f *farm) multiply(ctx context.Context, n int) error {
 	return nil
 }
 
-// countDue returns how many records in the full store wait to be removed.
-func (f *farm) countDue(ctx context.Context) (int, error) {
-	return f.postgres.count(ctx, "onceway_full", "select count(*) from requests where claimed_at < now() - interval '30 days' and expires < now()")
-}
-
 // soakWindows is how many times soak looks.
 const soakWindows = 20
 
-// soak lets requests arrive at one rate for a long time, so that records expire as fast as they come, and
-// prints what stays flat if retention keeps up: latencies and the size of the tables.
+// soak lets requests arrive at one rate for a long time, while as many old records become removable, and
+// prints what stays flat if retention keeps up: latencies, and the size of the tables.
 func soak(ctx context.Context, o options) error {
-	fmt.Fprintf(os.Stderr, "%v at %g/s: about %v\n", o.duration, o.rate, (o.duration + 20*time.Second).Round(10*time.Second))
+	old := int(o.rate * o.duration.Seconds())
+	fmt.Fprintf(os.Stderr, "%v at %g/s: about %v\n", o.duration, o.rate, (o.duration + filling(old) + 30*time.Second).Round(10*time.Second))
 	f, r, err := begin(ctx, o, nil)
 	if err != nil {
 		return err
@@ -139,26 +151,23 @@ func soak(ctx context.Context, o options) error {
 	if err := f.startDatabase(ctx, r); err != nil {
 		return err
 	}
-	if f.targets[oncewayPostgres], err = f.oncewayOnPostgres(ctx, settings{name: "soak", retention: o.retention}); err != nil {
+	if err := f.startFilled(ctx, fullStore, old, removable, removable-o.duration); err != nil {
 		return err
 	}
-	r.Method = fmt.Sprintf("open loop at %g/s, latencies from arrival, retention of %v, %d windows of %v", o.rate, o.retention, soakWindows, o.duration/soakWindows)
+	r.Method = fmt.Sprintf("open loop at %g/s, latencies from arrival; %d records become removable meanwhile; %d windows of %v", o.rate, old, soakWindows, o.duration/soakWindows)
 	f.warmUp, f.length = 0, o.duration/soakWindows
 	var p99, size []float64
 	for window := range soakWindows {
-		c := cell{oncewayPostgres, fresh, 256}
+		c := cell{fullStore, fresh, 256}
 		l := f.load(c)
 		l.Rate = o.rate
 		s, err := f.byOurselves(ctx, c, l)
 		if err != nil {
 			return err
 		}
-		rows, err := f.postgres.count(ctx, "onceway_soak", "select count(*) from requests")
-		if err != nil {
-			return err
-		}
-		bytes, err := f.postgres.count(ctx, "onceway_soak", "select sum(pg_total_relation_size(oid))::bigint from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace")
-		if err != nil {
+		rows, err1 := f.postgres.count(ctx, "onceway_full", "select count(*) from requests")
+		bytes, err2 := f.postgres.count(ctx, "onceway_full", "select sum(pg_total_relation_size(oid))::bigint from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace")
+		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
 		p99, size = append(p99, milliseconds(s.P99)), append(size, float64(bytes)/(1<<20))
@@ -173,7 +182,7 @@ func soak(ctx context.Context, o options) error {
 }
 
 // growth compares the median of the last quarter of values with that of the second one: in the first,
-// nothing has expired yet.
+// what has been removed is not yet reused.
 func growth(values []float64) float64 {
 	quarter := len(values) / 4
 	return median(values[len(values)-quarter:]) / median(values[quarter:2*quarter])

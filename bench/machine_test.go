@@ -95,6 +95,17 @@ onceway_in_flight 2.5e+02
 	}
 }
 
+func TestStatementsAbout(t *testing.T) {
+	log := `2026 LOG:  execute x: select $1
+2026 DETAIL:  parameters: $1 = 'one', $2 = '{0a,1b}'
+2026 DETAIL:  parameters: $1 = 'two'
+2026 LOG:  statement: select '0a'
+`
+	if got := statementsAbout("0a", []byte(log)); got != 1 {
+		t.Errorf("%d statements, want the 1 with the parameter", got)
+	}
+}
+
 func TestParseWrk(t *testing.T) {
 	const line = "Running 1s test\n\nBENCH {\"requests\":10,\"micros\":1000000,\"p50\":5,\"p90\":6,\"p99\":7,\"p999\":8,\"max\":9,\"broken\":0,\"refused\":0}\n"
 	o, err := parseWrk([]byte(line))
@@ -125,9 +136,9 @@ func TestArrangeLeavesOutWhatIsNotThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, probing, notes := arrange(&o)
-	if want := [][]cell{{{oncewaySQLite, fresh, 4}}}; !slices.EqualFunc(plan, want, slices.Equal) || len(probing) > 0 {
-		t.Errorf("plan %v, want %v; probes %v, want none", plan, want, probing)
+	p, notes := arrange(&o)
+	if want := []cell{{oncewaySQLite, fresh, 4}}; !slices.Equal(p.cells(), want) || !slices.Equal(p.targets(), []target{oncewaySQLite}) || len(p.probes) > 0 {
+		t.Errorf("%+v, want %v and no probes", p, want)
 	}
 	if text := strings.Join(notes, "\n"); !strings.Contains(text, "wrk, caddy left out") || !strings.Contains(text, "no probes") || o.generator != "own" {
 		t.Errorf("generator %s, notes:\n%s", o.generator, text)
@@ -143,7 +154,7 @@ func TestOptions(t *testing.T) {
 		t.Errorf("%+v, %v", o, err)
 	}
 	command, o, err := parseOptions([]string{"soak", "-duration", "20s", "-rate", "50"})
-	if err != nil || command != "soak" || o.duration != 20*time.Second || o.rate != 50 || o.retention != time.Minute {
+	if err != nil || command != "soak" || o.duration != 20*time.Second || o.rate != 50 {
 		t.Errorf("%s, %+v, %v", command, o, err)
 	}
 	command, o, err = parseOptions([]string{"records", "-records", "5000"})

@@ -35,9 +35,8 @@ type options struct {
 	generator   string
 	profiles    string
 
-	records   int           // of records
-	rate      float64       // of soak
-	retention time.Duration // of soak
+	records int     // of records
+	rate    float64 // of soak
 }
 
 // commands are what may follow the program's name; without a word it is compare.
@@ -87,7 +86,6 @@ func parseOptions(args []string) (command string, o options, err error) {
 		quicken(flags, map[string]string{"rounds": "5", "duration": "5s"})
 	case "soak":
 		flags.Float64Var(&o.rate, "rate", 1000, "arrivals per second")
-		flags.DurationVar(&o.retention, "retention", time.Minute, "how long records and answers are kept")
 		quicken(flags, map[string]string{"duration": "10m"})
 	default:
 		return command, o, parseCompare(flags, args, &o)

@@ -90,8 +90,16 @@ type group struct {
 	targets     []target
 }
 
-// planned returns the cells of a round, those that are compared in one slice, in the order of the
-// table. Zero values of connections and targets stand for the plan's own.
+// plan is what a round measures: cells in the order of the table, those that are compared in one slice,
+// and probes.
+type plan struct {
+	groups [][]cell
+	probes []probe
+}
+
+func (p plan) cells() []cell { return slices.Concat(p.groups...) }
+
+// planned returns what the command line leaves of workloads. Zero values of connections and targets stand for the plan's own.
 func planned(full bool, wanted []workload, connections []int, targets []target) [][]cell {
 	var cells [][]cell
 	for _, w := range workloads {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -153,10 +154,16 @@ func (f *farm) byOurselves(ctx context.Context, c cell, l load) (sample, error) 
 }
 
 // probeHotKey sends one request 256 times at once, and counts what the store and the backend had to do
-// with it. The backend does not answer before all of them are with the gateway.
+// with it. The backend does not answer before all of them are with the gateway. Looks at the store have no
+// metric, so Postgres logs all statements with their parameters, and those that name the operation count.
 func (f *farm) probeHotKey(ctx context.Context) ([]figure, error) {
 	const duplicates = 256
-	t := f.targets[oncewayPostgres]
+	f.cells++
+	t, err := f.oncewayOnPostgres(ctx, settings{name: fmt.Sprintf("hotkey%d", f.cells), logged: true})
+	if err != nil {
+		return nil, err
+	}
+	defer t.stop()
 	before, err := metrics(ctx, t.admin[0])
 	if err != nil {
 		return nil, err
@@ -172,19 +179,43 @@ func (f *farm) probeHotKey(ctx context.Context) ([]figure, error) {
 	if states["executed"] != 1 || states["attached"] != duplicates-1 {
 		return nil, fmt.Errorf("states of %d duplicates: %v, want 1 executed and the rest attached", duplicates, states)
 	}
-	after, err := metrics(ctx, t.admin[0])
-	if err != nil {
-		return nil, err
-	}
-	executed, err := f.count(ctx, cell)
+	after, err1 := metrics(ctx, t.admin[0])
+	log, err2 := os.ReadFile(f.postgres.log)
+	executed, err3 := f.count(ctx, cell)
+	operation, err4 := f.operation(ctx, t.addresses[0], key) // not before the log was read: it is a statement, too
 	grown := func(name string, labels ...string) float64 {
 		return after.sum(name, labels...) - before.sum(name, labels...)
 	}
 	return []figure{
 		{Name: "executions", Value: float64(executed), AtMost: 1},
 		{Name: "claims", Value: grown("onceway_transitions_total", `onceway_state="executing"`), AtMost: 1},
-		{Name: "transactions of the store", Value: grown("onceway_commit_batch_size_count"), AtMost: 2},
-	}, err
+		{Name: "group commits", Value: grown("onceway_commit_batch_size_count"), AtMost: 2},
+		{Name: "statements about the operation, by the server's log", Value: float64(statementsAbout(operation, log)), AtMost: 2},
+	}, errors.Join(err1, err2, err3, err4)
+}
+
+// operation asks a gateway for the id of a key's operation.
+func (f *farm) operation(ctx context.Context, addr, key string) (string, error) {
+	b, err := fetch(ctx, "http://"+addr+"/_reconcile/v1/requests/"+key)
+	if err != nil {
+		return "", err
+	}
+	var record struct{ Operation string }
+	if err := json.Unmarshal(b, &record); err != nil || record.Operation == "" {
+		return "", fmt.Errorf("record without an operation: %w: %.300s", err, b)
+	}
+	return record.Operation, nil
+}
+
+// statementsAbout counts the statements in Postgres's log that have the operation among their parameters.
+func statementsAbout(operation string, log []byte) int {
+	n := 0
+	for line := range bytes.Lines(log) {
+		if bytes.Contains(line, []byte("DETAIL:  parameters: ")) && bytes.Contains(line, []byte(operation)) {
+			n++
+		}
+	}
+	return n
 }
 
 // probeMemory takes the resident memory of a gateway of its own: idle, during a long download, and with

@@ -107,7 +107,7 @@ func TestSummariseComparesWithinWorkloadAndConnections(t *testing.T) {
 }
 
 func TestPlan(t *testing.T) {
-	count := func(plan [][]cell) int { return len(slices.Concat(plan...)) }
+	count := func(groups [][]cell) int { return len(slices.Concat(groups...)) }
 	all := workloadNames()
 	usual := planned(false, all, nil, nil)
 	full := planned(true, all, nil, nil)

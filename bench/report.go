@@ -81,8 +81,8 @@ var measures = map[string]func(sample) float64{
 	"postgres": func(s sample) float64 { return 1000 * milliseconds(s.PostgresCPU) },
 }
 
-// summarise makes the rows, in the order of plan. Samples must be in the order of rounds.
-func summarise(plan [][]cell, samples []sample) []row {
+// summarise makes the rows, in the order of groups. Samples must be in the order of rounds.
+func summarise(groups [][]cell, samples []sample) []row {
 	series := func(c cell, measure string) []float64 {
 		var values []float64
 		for _, s := range samples {
@@ -96,7 +96,7 @@ func summarise(plan [][]cell, samples []sample) []row {
 		return ratioOf(series(c, measure), series(cell{peer, c.Workload, c.Connections}, measure))
 	}
 	var rows []row
-	for _, c := range slices.Concat(plan...) {
+	for _, c := range slices.Concat(groups...) {
 		of := func(measure string) spread { return spreadOf(series(c, measure)) }
 		r := row{cell: c, Rate: of("rate"), P50: of("p50"), P99: of("p99"),
 			OverProxy: over(c, plainProxy, "rate"), OverMiddleware: over(c, usualMiddleware, "rate"),
@@ -115,8 +115,8 @@ func summarise(plan [][]cell, samples []sample) []row {
 }
 
 // finish sums up, writes the JSON file if there shall be one, and prints the report.
-func (r *report) finish(plan [][]cell, file string) error {
-	r.Rows = summarise(plan, r.Samples)
+func (r *report) finish(groups [][]cell, file string) error {
+	r.Rows = summarise(groups, r.Samples)
 	if len(r.Samples) > 0 {
 		r.Others = others(r.Samples)
 	}

@@ -119,7 +119,7 @@ type settings struct {
 	name        string // of its files, and with onceway_ of its database on Postgres
 	store       string
 	maxInFlight int
-	retention   time.Duration
+	logged      bool // Postgres logs its statements
 }
 
 // gatewayConfig is Onceway as delivered, but for the access log, as the peers do not write one, and for the
@@ -132,7 +132,6 @@ caller:
   none: {shared: false}
 reconcile: {requests_per_second: 0}
 log: {access: %t}
-retention: {response: %v, key: %v}
 upstreams:
   orders:
     targets: [http://%s]
@@ -149,6 +148,11 @@ func (s *starter) oncewayOnPostgres(ctx context.Context, o settings) (*running, 
 	if o.store, err = s.postgres.create(ctx, "onceway_"+o.name); err != nil {
 		return nil, err
 	}
+	if o.logged {
+		if err := s.postgres.exec(ctx, "postgres", "alter database onceway_"+o.name+" set log_statement = 'all'"); err != nil {
+			return nil, err
+		}
+	}
 	return s.onceway(ctx, o)
 }
 
@@ -162,8 +166,7 @@ func (s *starter) onceway(ctx context.Context, o settings) (*running, error) {
 		return nil, err
 	}
 	config := filepath.Join(s.dir, o.name+".yaml")
-	text := fmt.Sprintf(gatewayConfig, addr, o.store, admin, s.access,
-		cmp.Or(o.retention, 24*time.Hour), cmp.Or(o.retention, 720*time.Hour), s.upstream, cmp.Or(o.maxInFlight, 512))
+	text := fmt.Sprintf(gatewayConfig, addr, o.store, admin, s.access, s.upstream, cmp.Or(o.maxInFlight, 512))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
