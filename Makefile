@@ -14,7 +14,7 @@ build: ## build bin/onceway, static and stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o bin/onceway ./cmd/onceway
 
 .PHONY: test
-test: prepare fmt vet staticcheck race ## everything: format, vet, staticcheck, all tests under the race detector
+test: prepare fmt vet staticcheck allocations race ## everything: format, vet, staticcheck, all tests under the race detector
 
 .PHONY: prepare
 prepare: ## find or install a C compiler, PostgreSQL's server programs, and what the TypeScript client is tested with
@@ -40,6 +40,11 @@ staticcheck:
 race: ## all tests under the race detector; skipped ones are listed with their reasons
 	@echo "== go test -race"
 	@CGO_ENABLED=1 go test -race -timeout 20m -json ./... | go run ./internal/testfilter $(if $(CI),-skips .ci/skips)
+
+.PHONY: allocations
+allocations: ## memory per request against its ceilings; not under the race detector, which changes it
+	@echo "== allocations"
+	@go test -count=1 -run '^TestAllocations$$' ./gateway ./idempotency/postgres
 
 .PHONY: quick
 quick: ## all tests without the race detector

@@ -76,7 +76,13 @@ func startWith(t testing.TB, backend http.HandlerFunc, yaml string) *rig {
 	t.Helper()
 	server := httptest.NewServer(backend)
 	t.Cleanup(server.Close)
-	yaml = strings.ReplaceAll(yaml, "BACKEND", server.URL)
+	return startAt(t, server.URL, yaml)
+}
+
+// startAt is startWith for a backend that runs already.
+func startAt(t testing.TB, backend, yaml string) *rig {
+	t.Helper()
+	yaml = strings.ReplaceAll(yaml, "BACKEND", backend)
 	c, err := config.Load(config.Source{File: "test.yaml", Data: []byte(yaml)})
 	if err != nil {
 		t.Fatal(err)

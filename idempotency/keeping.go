@@ -8,9 +8,8 @@ import (
 // keeping is what an execution and its spool know of each other.
 type keeping struct {
 	mu    sync.Mutex
-	kept  bool // the outcome is in the spool: the keeper deals with what the store says
-	entry Spooled
-	heard *said // the latest word from the store, if it came after the submitter had left
+	kept  *Spooled // the outcome is in the spool: the keeper deals with what the store says
+	heard *said    // the latest word from the store, if it came after the submitter had left
 }
 
 // said is a result of the store that came when nobody waited for it.
@@ -85,7 +84,7 @@ func (x *Execution) taken() (Outcome, bool) {
 // now there is an entry to forget, or to offer once more.
 func (x *Execution) entered(entry Spooled, refusal error) {
 	x.keeping.mu.Lock()
-	x.keeping.kept, x.keeping.entry = true, entry
+	x.keeping.kept = &entry
 	heard := x.keeping.heard
 	x.keeping.mu.Unlock()
 	if entry.Entry().Answer {
@@ -116,9 +115,9 @@ func (x *Execution) tellKept(entry Spooled) bool {
 func (x *Execution) keptFrom(s said) bool {
 	x.keeping.mu.Lock()
 	x.keeping.heard = &s
-	kept, entry := x.keeping.kept, x.keeping.entry
+	entry := x.keeping.kept
 	x.keeping.mu.Unlock()
-	if !kept {
+	if entry == nil {
 		return false
 	}
 	k := x.engine.keeper
@@ -126,7 +125,7 @@ func (x *Execution) keptFrom(s said) bool {
 	if s.err != nil || isDoubt {
 		k.again(entry.Entry(), 0, s.err)
 	} else {
-		k.heard(entry, 0, s.res, nil)
+		k.heard(*entry, 0, s.res, nil)
 	}
 	x.land(Record{}, s.asOf)
 	return true

@@ -39,6 +39,7 @@ func registerArrays(c *pgx.Conn) {
 	m.RegisterDefaultPgType(array[pgtype.Int4](nil), "_int4")
 	m.RegisterDefaultPgType(array[pgtype.Int8](nil), "_int8")
 	m.RegisterDefaultPgType(array[pgtype.Timestamptz](nil), "_timestamptz")
+	takePacked(m)
 }
 
 // column returns one column of a batch.
@@ -67,12 +68,12 @@ func micros(d time.Duration) int64 { return d.Microseconds() }
 // instant returns NULL for none.
 func instant(t time.Time) pgtype.Timestamptz { return pgtype.Timestamptz{Time: t, Valid: !t.IsZero()} }
 
-// traceBytes returns trace id and span id, or nil for none.
-func traceBytes(t idempotency.Trace) octets {
+// traceBytes returns trace id and span id, in the memory of b, or nil for none.
+func traceBytes(b []byte, t idempotency.Trace) octets {
 	if t == (idempotency.Trace{}) {
 		return nil
 	}
-	return append(t.TraceID[:len(t.TraceID):len(t.TraceID)], t.SpanID[:]...)
+	return append(append(b, t.TraceID[:]...), t.SpanID[:]...)
 }
 
 // responses are the columns of answers; those of a missing one are NULL.

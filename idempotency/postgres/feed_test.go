@@ -84,6 +84,7 @@ func TestWhatCommitsLateIsHeardOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close(ctx) })
+		registerArrays(conn)
 		return conn
 	}
 	slow, reader := connect(), connect()
@@ -100,7 +101,7 @@ func TestWhatCommitsLateIsHeardOf(t *testing.T) {
 	}
 	var q pgx.Batch
 	q.Queue(settingsWithoutJoins)
-	queueClaims(&q, sameOfClaim(&claim), []idempotency.Claim{claim})
+	queueClaims(&q, new(arena), sameOfClaim(&claim), []idempotency.Claim{claim})
 	q.Queue("INSERT INTO naive (name) VALUES ('slow')")
 	if err := tx.SendBatch(ctx, &q).Close(); err != nil {
 		t.Fatal(err)

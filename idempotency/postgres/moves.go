@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,28 +26,40 @@ type moves struct {
 	others []idempotency.OperationID                         // of those that are neither claims nor completes
 	always []idempotency.OperationID                         // of those that lock the row in whatever state it is
 	hand   map[idempotency.OperationID]*idempotency.Response // answers that the batch brings along
+
+	arena arena // of the parameters that the usual statements take
 }
 
-// sorted returns the moves of a batch that is in order of operations, or false if two are about one.
-func sorted(ts []idempotency.Transition) (m moves, ok bool) {
-	m.ids = make([]idempotency.OperationID, len(ts))
+// reset forgets everything but the memory.
+func (m *moves) reset() {
+	clear(m.claims)
+	clear(m.completes)
+	clear(m.hand)
+	kept := moves{claims: m.claims[:0], completes: m.completes[:0], ids: m.ids[:0], hand: m.hand, arena: m.arena}
+	*m = kept
+	m.arena.reset()
+}
+
+// sort takes in the moves of a batch that is in order of operations. It returns false if two are about one.
+func (m *moves) sort(ts []idempotency.Transition) bool {
+	m.ids = slices.Grow(m.ids, len(ts))
 	for i, t := range ts {
 		id := t.Target()
 		if i > 0 && id == m.ids[i-1] {
-			return m, false
+			return false
 		}
-		m.ids[i] = id
+		m.ids = append(m.ids, id)
 		always, usual := true, false
 		switch t := t.(type) {
 		case idempotency.Claim:
-			if m.claims == nil {
-				m.claims = make([]idempotency.Claim, 0, len(ts)-i)
+			if len(m.claims) == 0 {
+				m.claims = slices.Grow(m.claims, len(ts)-i)
 			}
 			m.claims = append(m.claims, t)
 			always, usual = t.Resend, true
 		case idempotency.Complete:
-			if m.completes == nil {
-				m.completes = make([]idempotency.Complete, 0, len(ts)-i)
+			if len(m.completes) == 0 {
+				m.completes = slices.Grow(m.completes, len(ts)-i)
 			}
 			m.completes = append(m.completes, t)
 			m.hold(id, t.Response)
@@ -77,7 +90,7 @@ func sorted(ts []idempotency.Transition) (m moves, ok bool) {
 			m.always = append(m.always, id)
 		}
 	}
-	return m, true
+	return true
 }
 
 func (m *moves) hold(id idempotency.OperationID, r *idempotency.Response) {
@@ -100,7 +113,7 @@ func (m *moves) queueClaims(b *pgx.Batch, lease time.Duration) {
 		return
 	}
 	for same, part := range alike(m.claims, sameOfClaim) {
-		queueClaims(b, same, part)
+		queueClaims(b, &m.arena, same, part)
 	}
 	c := claimColumns(m.claims, func(c *idempotency.Claim) *idempotency.Claim { return c })
 	b.Queue(claimIfNotExecutedOrResend, c.id, c.attempt, c.owner, c.epoch, c.fingerprintVersion, c.fingerprint,
@@ -228,7 +241,7 @@ func claimColumns[T any](rows []T, claim func(*T) *idempotency.Claim) claims {
 
 		fingerprintVersion: column(rows, func(t *T) pgtype.Int2 { return int2(int16(claim(t).Fingerprint.Version)) }),
 		fingerprint:        column(rows, func(t *T) octets { return claim(t).Fingerprint.Sum[:] }),
-		trace:              column(rows, func(t *T) octets { return traceBytes(claim(t).Trace) }),
+		trace:              column(rows, func(t *T) octets { return traceBytes(nil, claim(t).Trace) }),
 		resend:             column(rows, func(t *T) pgtype.Bool { return boolean(claim(t).Resend) }),
 		keyDate:            column(rows, func(t *T) pgtype.Timestamptz { return instant(claim(t).KeyDate) }),
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/onceway/onceway/idempotency"
 )
@@ -46,11 +45,11 @@ func (b *batch) queueUsualClaims(q *pgx.Batch, s *Store) {
 		return
 	}
 	for same, part := range alike(b.claims, sameOfClaim) {
-		queueClaims(q, same, part).Query(func(rows pgx.Rows) error { return b.takeClaimed(rows, s, part) })
+		queueClaims(q, &b.arena, same, part).Query(func(rows pgx.Rows) error { return b.takeClaimed(rows, s) })
 	}
 	if first, last, few := s.likelyDays(); few && s.retries.Load() > 0 {
 		s.retries.Add(-1)
-		ids := column(b.claims, func(t *idempotency.Claim) pgtype.UUID { return uuid(t.Attempt.Operation) })
+		ids := packedUUIDs(&b.arena, b.claims, func(t *idempotency.Claim) [16]byte { return t.Attempt.Operation })
 		q.Queue(readWithPayloads, ids, first, last).Query(func(rows pgx.Rows) error { return b.takeRefusing(rows, s, first, last) })
 	}
 }
@@ -127,26 +126,27 @@ func sameOfClaim(t *idempotency.Claim) claimsShare {
 	return claimsShare{t.Attempt.Owner, t.Retention.Key, t.Fingerprint.Version}
 }
 
-func queueClaims(q *pgx.Batch, same claimsShare, ts []idempotency.Claim) *pgx.QueuedQuery {
+func queueClaims(q *pgx.Batch, a *arena, same claimsShare, ts []idempotency.Claim) *pgx.QueuedQuery {
+	var trace [24]byte
 	return q.Queue(claimIfUnseen,
-		column(ts, func(t *idempotency.Claim) pgtype.UUID { return uuid(t.Attempt.Operation) }),
-		column(ts, func(t *idempotency.Claim) pgtype.Text { return text(t.Operation.Caller) }),
-		column(ts, func(t *idempotency.Claim) pgtype.Text { return text(t.Operation.Key) }),
-		column(ts, func(t *idempotency.Claim) pgtype.UUID { return uuid(t.Attempt.ID) }),
+		packedUUIDs(a, ts, func(t *idempotency.Claim) [16]byte { return t.Attempt.Operation }),
+		packedTexts(a, ts, func(t *idempotency.Claim) string { return string(t.Operation.Caller) }),
+		packedTexts(a, ts, func(t *idempotency.Claim) string { return string(t.Operation.Key) }),
+		packedUUIDs(a, ts, func(t *idempotency.Claim) [16]byte { return t.Attempt.ID }),
 		uuid(same.owner.Instance), same.owner.Epoch, int16(same.version),
-		column(ts, func(t *idempotency.Claim) octets { return t.Fingerprint.Sum[:] }),
-		column(ts, func(t *idempotency.Claim) pgtype.Text { return text(t.Method) }),
-		column(ts, func(t *idempotency.Claim) pgtype.Text { return text(t.TargetURI) }),
-		column(ts, func(t *idempotency.Claim) pgtype.Int8 { return int8(micros(t.Budget)) }),
-		column(ts, func(t *idempotency.Claim) pgtype.Bool { return boolean(t.Resend) }),
-		column(ts, func(t *idempotency.Claim) pgtype.Timestamptz { return instant(t.KeyDate) }),
+		packedOctets(a, ts, func(t *idempotency.Claim) []byte { return t.Fingerprint.Sum[:] }),
+		packedTexts(a, ts, func(t *idempotency.Claim) string { return t.Method }),
+		packedTexts(a, ts, func(t *idempotency.Claim) string { return t.TargetURI }),
+		packedInt8s(a, ts, func(t *idempotency.Claim) int64 { return micros(t.Budget) }),
+		packedBools(a, ts, func(t *idempotency.Claim) bool { return t.Resend }),
+		packedInstants(a, ts, func(t *idempotency.Claim) time.Time { return t.KeyDate }),
 		micros(same.keep),
-		column(ts, func(t *idempotency.Claim) octets { return traceBytes(t.Trace) }),
-		column(ts, func(t *idempotency.Claim) pgtype.Text { return text(t.Route) }))
+		packedOctets(a, ts, func(t *idempotency.Claim) []byte { return traceBytes(trace[:0], t.Trace) }),
+		packedTexts(a, ts, func(t *idempotency.Claim) string { return t.Route }))
 }
 
 // takeClaimed makes the records of those claims for which a row was inserted.
-func (b *batch) takeClaimed(rows pgx.Rows, s *Store, ts []idempotency.Claim) error {
+func (b *batch) takeClaimed(rows pgx.Rows, s *Store) error {
 	var id [16]byte
 	var now time.Time
 	var leased bool
@@ -154,13 +154,10 @@ func (b *batch) takeClaimed(rows pgx.Rows, s *Store, ts []idempotency.Claim) err
 		if err := rows.Scan(&id, &now, &leased); err != nil {
 			return err
 		}
-		i, ok := slices.BinarySearchFunc(ts, id, func(t idempotency.Claim, id [16]byte) int { return bytes.Compare(t.Attempt.Operation[:], id[:]) })
-		if !ok {
+		if b.place(id) < 0 {
 			return errUnasked
 		}
-		t := ts[i]
-		t.Budget, t.Retention, t.KeyDate = inMicros(t.Budget), keptInMicros(t.Retention), t.KeyDate.Truncate(time.Microsecond).UTC()
-		b.moved(idempotency.Record{}, t, idempotency.Env{Now: now.UTC(), OwnerHasLease: leased, Lease: s.lease})
+		b.moved(idempotency.Record{}, b.asWritten(id), idempotency.Env{Now: now.UTC(), OwnerHasLease: leased, Lease: s.lease})
 	}
 	return nil
 }
@@ -176,10 +173,31 @@ func (b *batch) moved(from idempotency.Record, t idempotency.Transition, env ide
 	b.wrote = true
 }
 
-// Durations and instants as the server keeps them.
-func inMicros(d time.Duration) time.Duration { return d.Truncate(time.Microsecond) }
-func keptInMicros(r idempotency.Retention) idempotency.Retention {
-	return idempotency.Retention{Response: inMicros(r.Response), Key: inMicros(r.Key)}
+// asWritten returns the move of the batch about id as a statement writes it: in microseconds, and no more of
+// an answer than is kept.
+func (b *batch) asWritten(id idempotency.OperationID) idempotency.Transition {
+	given := b.given[b.place(id)]
+	switch t := given.(type) {
+	case idempotency.Claim:
+		budget, keep, date := t.Budget.Truncate(time.Microsecond), inMicros(t.Retention), t.KeyDate.Truncate(time.Microsecond).UTC()
+		if budget != t.Budget || keep != t.Retention || date != t.KeyDate {
+			t.Budget, t.Retention, t.KeyDate = budget, keep, date
+			return t
+		}
+	case idempotency.Complete:
+		if keep := inMicros(t.Retention); keep != t.Retention || !t.Response.Replayable {
+			t.Retention = keep
+			if !t.Response.Replayable {
+				t.Response = t.Response.Bodiless()
+			}
+			return t
+		}
+	}
+	return given
+}
+
+func inMicros(r idempotency.Retention) idempotency.Retention {
+	return idempotency.Retention{Response: r.Response.Truncate(time.Microsecond), Key: r.Key.Truncate(time.Microsecond)}
 }
 
 // completesShare is what a statement that completes takes once.
@@ -193,23 +211,61 @@ type completesShare struct {
 func (b *batch) queueUsualCompletes(q *pgx.Batch, s *Store) {
 	known := b.completes
 	knows := func(t idempotency.Complete) bool {
-		return t.Claimed != nil && t.Claimed.Attempt == t.Attempt && t.Claimed.State == idempotency.Executing
+		return t.Response != nil && t.Claimed != nil && t.Claimed.Attempt == t.Attempt && t.Claimed.State == idempotency.Executing
 	}
 	if slices.ContainsFunc(known, func(t idempotency.Complete) bool { return !knows(t) }) {
 		known = slices.DeleteFunc(slices.Clone(known), func(t idempotency.Complete) bool { return !knows(t) })
 	}
 	for part := range parts(known, func(t idempotency.Complete) *idempotency.Response { return t.Response }) {
 		for same, ts := range alike(part, func(t *idempotency.Complete) completesShare { return completesShare{t.Attempt.Owner, t.Retention} }) {
-			r := responseColumns(ts, func(t *idempotency.Complete) *idempotency.Response { return t.Response })
-			q.Queue(completeIfOwnInTime,
-				column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.Operation) }),
-				column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.ID) }),
-				column(ts, func(t *idempotency.Complete) pgtype.Int8 { return int8(t.Claimed.Revision) }),
-				r.status, r.length, r.digest, r.fields, r.body, r.seal,
-				uuid(same.owner.Instance), same.owner.Epoch, micros(same.keep.Response), micros(same.keep.Key), micros(s.lease),
-			).Query(func(rows pgx.Rows) error { return b.takeCompleted(rows, s, ts) })
+			b.queueCompletes(q, same, ts, s.lease).Query(func(rows pgx.Rows) error { return b.takeCompleted(rows, s, ts) })
 		}
 	}
+}
+
+// sealed is an answer as it is kept: see [idempotency.Response.Seal].
+type sealed struct {
+	response *idempotency.Response
+	fields   []byte // nil: it is not kept
+	seal     [32]byte
+}
+
+func (b *batch) queueCompletes(q *pgx.Batch, same completesShare, ts []idempotency.Complete, lease time.Duration) *pgx.QueuedQuery {
+	rs, a, size := make([]sealed, len(ts)), &b.arena, 0
+	for i := range ts {
+		r := ts[i].Response
+		if rs[i].response = r; r.Replayable {
+			rs[i].fields, rs[i].seal = r.Seal()
+			size += len(r.Body)
+		}
+	}
+	content := func(r *sealed) []byte {
+		if r.fields == nil || r.response.Body != nil {
+			return r.response.Body
+		}
+		return []byte{}
+	}
+	var bodies any
+	if size <= largestArena/2 {
+		bodies = packedOctets(a, rs, content)
+	} else { // what is large is not copied once more
+		bodies = column(rs, func(r *sealed) octets { return content(r) })
+	}
+	return q.Queue(completeIfOwnInTime,
+		packedUUIDs(a, ts, func(t *idempotency.Complete) [16]byte { return t.Attempt.Operation }),
+		packedUUIDs(a, ts, func(t *idempotency.Complete) [16]byte { return t.Attempt.ID }),
+		packedInt8s(a, ts, func(t *idempotency.Complete) int64 { return t.Claimed.Revision }),
+		packedInt4s(a, rs, func(r *sealed) int { return min(r.response.Status, 1000) }), // (the schema refuses 1000 and above)
+		packedInt8s(a, rs, func(r *sealed) int64 { return r.response.Length }),
+		packedOctets(a, rs, func(r *sealed) []byte { return r.response.Digest[:] }),
+		packedOctets(a, rs, func(r *sealed) []byte { return r.fields }),
+		packedOctets(a, rs, func(r *sealed) []byte {
+			if r.fields == nil {
+				return nil
+			}
+			return r.seal[:]
+		}),
+		uuid(same.owner.Instance), same.owner.Epoch, micros(same.keep.Response), micros(same.keep.Key), micros(lease), bodies)
 }
 
 // takeCompleted makes the records of those answers that were written.
@@ -223,12 +279,8 @@ func (b *batch) takeCompleted(rows pgx.Rows, s *Store, ts []idempotency.Complete
 		if place < 1 || int(place) > len(ts) {
 			return errUnasked
 		}
-		t := ts[place-1]
-		t.Retention = keptInMicros(t.Retention)
-		if !t.Response.Replayable {
-			t.Response = t.Response.Bodiless()
-		}
-		b.moved(*t.Claimed, t, idempotency.Env{Now: now.UTC(), OwnerHasLease: true, Lease: s.lease})
+		t := &ts[place-1]
+		b.moved(*t.Claimed, b.asWritten(t.Attempt.Operation), idempotency.Env{Now: now.UTC(), OwnerHasLease: true, Lease: s.lease})
 	}
 	return nil
 }

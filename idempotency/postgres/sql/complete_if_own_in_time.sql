@@ -5,6 +5,8 @@
 -- All arrays are in order of id: the index is walked, and rows are locked, in that order, and a binary
 -- search finds a row's place in them. A wrong place could only make the condition on the attempt fail.
 --
+-- The bodies come last: whoever sends a message in one buffer then makes it large once.
+--
 -- Whatever it does not move is left to complete_if_own_or_earlier.sql; so is a body that is there already.
 WITH done AS (
     UPDATE requests r
@@ -15,21 +17,21 @@ WITH done AS (
         changed = pg_current_xact_id(),
         been = (r.been | 2)::smallint,
         settled_at = now(),
-        expires = GREATEST(r.expires, now() + $13::bigint * interval '1 microsecond'),
+        expires = GREATEST(r.expires, now() + $12::bigint * interval '1 microsecond'),
         body_expires = CASE WHEN ($7::bytea[])[width_bucket(r.id, $1::uuid[])] IS NULL THEN r.body_expires
-            ELSE GREATEST(r.expires, now() + $13::bigint * interval '1 microsecond') + ($12::bigint - $13::bigint) * interval '1 microsecond' END,
+            ELSE GREATEST(r.expires, now() + $12::bigint * interval '1 microsecond') + ($11::bigint - $12::bigint) * interval '1 microsecond' END,
         response_status = ($4::integer[])[width_bucket(r.id, $1::uuid[])],
         response_length = ($5::bigint[])[width_bucket(r.id, $1::uuid[])],
         response_digest = ($6::bytea[])[width_bucket(r.id, $1::uuid[])]
     WHERE r.id = ANY($1::uuid[]) AND r.attempt_id = ($2::uuid[])[width_bucket(r.id, $1::uuid[])]
         AND r.revision = ($3::bigint[])[width_bucket(r.id, $1::uuid[])]
-        AND r.state = 1 AND r.owner = $10::uuid AND r.epoch = $11::bigint
-        AND now() <= r.deadline + $14::bigint * interval '1 microsecond'
-        AND EXISTS (SELECT FROM instances i WHERE i.id = $10::uuid AND i.epoch = $11::bigint AND i.lease_until > now())
+        AND r.state = 1 AND r.owner = $9::uuid AND r.epoch = $10::bigint
+        AND now() <= r.deadline + $13::bigint * interval '1 microsecond'
+        AND EXISTS (SELECT FROM instances i WHERE i.id = $9::uuid AND i.epoch = $10::bigint AND i.lease_until > now())
     RETURNING width_bucket(r.id, $1::uuid[]) AS place, r.id, r.caller, r.attempt_id, r.body_expires, r.state
 ), kept AS (
     INSERT INTO payloads (day, id, attempt_id, fields, body, seal)
-    SELECT (d.body_expires AT TIME ZONE 'UTC')::date, d.id, d.attempt_id, ($7::bytea[])[d.place], ($8::bytea[])[d.place], ($9::bytea[])[d.place]
+    SELECT (d.body_expires AT TIME ZONE 'UTC')::date, d.id, d.attempt_id, ($7::bytea[])[d.place], ($14::bytea[])[d.place], ($8::bytea[])[d.place]
     FROM done d
     WHERE d.state = 2
 ), logged AS (
