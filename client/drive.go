@@ -45,6 +45,11 @@ type Result struct {
 // ErrTooLarge says that an answer is larger than Options.MaxAnswer. The request was executed.
 var ErrTooLarge = errors.New("the answer is larger than MaxAnswer")
 
+// ErrNotProtected says that requests are answered with success by somebody who does not sign it, while the gateway
+// says that it has not seen them: they go past it, or to a route with mode off. To send more of them could execute
+// each.
+var ErrNotProtected = errors.New("answers come without Idempotency-State, and the gateway has not seen the requests")
+
 // drive does what an entry needs until it is settled. The error is an *UnsettledError, or of the outbox.
 func (c *Client) drive(ctx context.Context, f *flight) (Result, error) {
 	select {
@@ -62,7 +67,7 @@ func (c *Client) advance(ctx context.Context, f *flight) (Result, error) {
 	f.mu.Lock()
 	f.entry.Denied = false
 	f.mu.Unlock()
-	again, idle := false, 0
+	again, idle, strange := false, 0, 0
 	for {
 		if ctx.Err() != nil && f.snapshot().State != Settled {
 			return Result{}, c.unsettled(f, noAnswer, context.Cause(ctx)) // nothing is written, and nothing sent
@@ -85,12 +90,21 @@ func (c *Client) advance(ctx context.Context, f *flight) (Result, error) {
 			return Result{}, c.unsettled(f, a, err)
 		case ctx.Err() != nil:
 			return Result{}, c.unsettled(f, a, errors.Join(context.Cause(ctx), err))
+		case todo == ask && a.state == stateUnseen && strange > 1:
+			return Result{}, c.unsettled(f, a, ErrNotProtected)
 		}
-		if again = next.authorize; moved || again {
-			idle = 0
-		} else {
-			idle++
+		again = next.authorize
+		switch {
+		case todo == send && a.signed:
+			idle, strange = 0, 0
+		case todo == send && a.status/100 == 2:
+			strange++
 		}
+		if moved || again { // there is something to do at once, which may fail as the last time
+			c.pause(working, next.floor, 0)
+			continue
+		}
+		idle++
 		c.pause(working, next.floor, idle)
 	}
 }

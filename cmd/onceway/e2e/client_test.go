@@ -451,3 +451,18 @@ func TestClientAcknowledges(t *testing.T) {
 	}
 	d.empty()
 }
+
+// To a route that is not protected a client sends no third copy, and says why.
+func TestClientOnAnUnprotectedRoute(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}, Policy: "mode: off"})
+	d := newDevice(t, g.Addr, hasty)
+	r := rig.Request{Key: newKey(), Body: "amount=1"}
+	if _, err := d.RoundTrip(d.request(t.Context(), r)); !errors.Is(err, client.ErrNotProtected) || len(d.Entries()) != 1 {
+		t.Errorf("%v, with %d entries", err, len(d.Entries()))
+	}
+	if n := b.Effects(t, r.Key); n != 2 {
+		t.Errorf("%d executions", n)
+	}
+}
