@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs';
 /** What the Go test has started: a gateway, the backend's control, its ledger, and a server for pages of another origin. */
 export interface Rig {
   gateway: string;
+  /** The same gateway, by a relay that cuts its first connections after some bytes, in either direction. */
+  tunnel: string;
   pages: string;
   /** Lets all requests pass that wait at a gate of the backend. */
   open: (gate: string) => Promise<void>;
@@ -35,6 +37,7 @@ function started(env: Record<string, string>): Rig {
       .filter((e) => e.Event === event && e.Key === key);
   return {
     gateway: env['TEST_GATEWAY']!,
+    tunnel: env['TEST_TUNNEL']!,
     pages: env['TEST_PAGES']!,
     open: (gate) => gates('POST', gate),
     arrived: (gate, n) => gates('GET', `${gate}?n=${n}`),

@@ -42,17 +42,7 @@ func TestClientFiftyQueuedRequests(t *testing.T) {
 	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}, Extra: "log: {access: false}"})
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	dice := rand.New(rand.NewPCG(seed, 0))
-	plans := make([]nemesis.Plan, 100)
-	for i := range plans {
-		f := nemesis.Flow{After: dice.Int64N(500), Fault: []nemesis.Fault{nemesis.CutFIN, nemesis.CutRST}[dice.IntN(2)]}
-		if dice.IntN(2) == 0 {
-			plans[i].Up = f
-		} else {
-			plans[i].Down = f
-		}
-	}
-	relay := between(t, g.Addr, nemesis.First(plans...))
+	relay := between(t, g.Addr, nemesis.First(cuts(seed, 100)...))
 	path := filepath.Join(t.TempDir(), "outbox")
 	o := hasty
 	o.Backoff = 2 * time.Millisecond

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"io/fs"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/onceway/onceway/internal/ledger"
+	"github.com/onceway/onceway/internal/nemesis"
 	"github.com/onceway/onceway/internal/rig"
 )
 
@@ -88,6 +90,9 @@ func runTypeScript(t *testing.T, group string) {
 	defer pages.Close()
 	b := ledger.Start(t)
 	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}, Extra: "cors: {origins: [" + pages.URL + "]}"})
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	relay := between(t, g.Addr, nemesis.First(cuts(seed, 100)...))
 	tests, err := filepath.Glob(filepath.Join(typescript, "build", group, "*.test.js"))
 	if err != nil || len(tests) == 0 {
 		t.Fatalf("no tests: %v", err)
@@ -97,7 +102,7 @@ func runTypeScript(t *testing.T, group string) {
 	}
 	node := exec.CommandContext(t.Context(), "node", append([]string{"--test", "--test-reporter=spec", "--test-timeout=300000"}, tests...)...)
 	node.Dir = typescript
-	node.Env = append(os.Environ(), "TEST_GATEWAY=http://"+g.Addr, "TEST_PAGES="+pages.URL, "TEST_GATES="+b.Control(), "TEST_LEDGER="+b.Book())
+	node.Env = append(os.Environ(), "TEST_GATEWAY=http://"+g.Addr, "TEST_TUNNEL=http://"+relay.Addr(), "TEST_PAGES="+pages.URL, "TEST_GATES="+b.Control(), "TEST_LEDGER="+b.Book())
 	out, err := node.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "\nℹ skipped 0\n") {
 		t.Fatalf("%v: %v\n%s", node.Args, err, out)
@@ -115,4 +120,19 @@ func runTypeScript(t *testing.T, group string) {
 	if len(counts) < 5 {
 		t.Errorf("only %d keys were executed: these tests did not use the gateway", len(counts))
 	}
+}
+
+// cuts are plans that end connections after a random number of bytes, in either direction.
+func cuts(seed uint64, n int) []nemesis.Plan {
+	dice := rand.New(rand.NewPCG(seed, 0))
+	plans := make([]nemesis.Plan, n)
+	for i := range plans {
+		f := nemesis.Flow{After: dice.Int64N(500), Fault: []nemesis.Fault{nemesis.CutFIN, nemesis.CutRST}[dice.IntN(2)]}
+		if dice.IntN(2) == 0 {
+			plans[i].Up = f
+		} else {
+			plans[i].Down = f
+		}
+	}
+	return plans
 }

@@ -30,6 +30,23 @@ describe('with a gateway', { skip: noRig }, () => {
     await second.close();
   });
 
+  test('out of a tunnel, with connections that are cut at any byte, and begun anew: fifty intents, fifty executions', limit, async () => {
+    const outbox = new MemoryOutbox();
+    const keys = Array.from({ length: 50 }, () => newKey());
+    const options = { gateway: rig.tunnel, outbox, backoff: { base: 2, max: 100 }, budget: { burst: 1000, interval: 10 } };
+    const first = client(options);
+    const some = keys.map((key) => first.submit('/orders', { key, body: key, headers: script({ Body: `for ${key}` }) }));
+    await Promise.any(some);
+    await first.close();
+    await Promise.allSettled(some);
+    const second = client(options);
+    for (const key of keys) {
+      const { outcome, response } = await second.settled(key);
+      assert.deepEqual([outcome, await response!.text(), rig.effects(key)], ['executed', `for ${key}`, 1]);
+    }
+    await second.close();
+  });
+
   test('a late original of what was cancelled is not executed', limit, async () => {
     const outbox = new MemoryOutbox();
     const key = newKey();
