@@ -31,8 +31,9 @@ import (
 type Options struct {
 	Config   *config.Config
 	Engine   *idempotency.Engine
-	Probes   probe.Store // of the engine's store; needed where a route says on_unknown: probe
-	Doubts   Doubts      // of the engine's store; needed by limits.unsettled
+	Probes   probe.Store           // of the engine's store; needed where a route says on_unknown: probe
+	Doubts   Doubts                // of the engine's store; needed by limits.unsettled
+	Feed     idempotency.FeedStore // the engine's store
 	Observer *telemetry.Observer
 	Log      *slog.Logger
 	Version  string
@@ -51,6 +52,7 @@ type Gateway struct {
 	ownPages   *cors.Policy     // of our own addresses
 	basePath   string
 	reconcile  http.Handler
+	feed       *idempotency.Feed
 	prober     *probe.Prober
 	problems   problem.Writer
 	observer   *telemetry.Observer
@@ -128,8 +130,12 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.waits, g.stopWait = context.WithCancel(g.work)
 	g.prober = newProber(o)
+	g.feed = o.Engine.NewFeed(o.Feed, idempotency.FeedOptions{Keep: c.Retention.Key, Timeout: c.StoreTimeout, Now: o.Now})
+	if err := o.Observer.Feed(g.feed); err != nil {
+		return nil, err
+	}
 	g.reconcile = reconcile.New(reconcile.Options{
-		Engine: o.Engine, Callers: g.callers, BasePath: g.basePath, MaxWait: c.MaxWait, Facts: facts(c, o.Version),
+		Engine: o.Engine, Feed: g.feed, Callers: g.callers, BasePath: g.basePath, MaxWait: c.MaxWait, Facts: facts(c, o.Version),
 		Observer: o.Observer, Log: o.Log, Work: g.waits, Now: o.Now, Pending: g.prober.Pending,
 		Retention: g.retention, Memory: &g.bodies, FirstSent: g.firstSentByAnyRoute(),
 	})
@@ -309,6 +315,7 @@ func (g *Gateway) EndWaits() { g.stopWait() }
 func (g *Gateway) Close() {
 	g.stopWait()
 	g.giveUp()
+	g.feed.Close()
 	g.prober.Stop()
 	g.background.Wait()
 	for _, u := range g.upstreams {

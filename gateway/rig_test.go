@@ -100,7 +100,7 @@ func startAt(t testing.TB, backend, yaml string) *rig {
 		}
 		return time.Now()
 	}
-	r.Gateway, err = gateway.New(gateway.Options{Config: c, Now: now, Engine: engine, Observer: telemetry.Discard(), Log: slog.New(slog.DiscardHandler)})
+	r.Gateway, err = gateway.New(gateway.Options{Config: c, Now: now, Engine: engine, Feed: r.store, Observer: telemetry.Discard(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

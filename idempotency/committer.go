@@ -73,7 +73,9 @@ type Committer struct {
 	cut      context.CancelFunc // ends what is still being applied some time after stop
 	last     context.Context
 	// written, if set, is told of every operation whose record may have changed by a batch.
-	written  atomic.Pointer[func(OperationID)]
+	written atomic.Pointer[func(OperationID)]
+	// changed, if set, is told of the caller of every such record.
+	changed  atomic.Pointer[func(Caller)]
 	flushers sync.WaitGroup
 	alone    sync.WaitGroup
 }
@@ -269,7 +271,7 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 	}
 	results, err := c.apply(l, batch)
 	if err == nil {
-		written := c.written.Load()
+		written, changed := c.written.Load(), c.changed.Load()
 		for i, it := range batch {
 			if _, note := it.t.(Note); note {
 				// It moved nothing.
@@ -281,6 +283,9 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 			// Told first: who hears of a refused claim may begin to wait, and there is nothing new for him.
 			if _, claim := it.t.(Claim); written != nil && (results[i].Applied || !claim) {
 				(*written)(it.op)
+				if changed != nil {
+					(*changed)(results[i].Record.Operation.Caller)
+				}
 			}
 			it.finish(&results[i], nil)
 		}

@@ -62,6 +62,17 @@ func NewEngine(store Store, committer *Committer, lease *Lease, cache Cache) *En
 	return e
 }
 
+// NewFeed returns a feed that hears at once of what this gateway writes. It is called once.
+func (e *Engine) NewFeed(store FeedStore, o FeedOptions) *Feed {
+	if o.Spread == nil {
+		o.Spread = func(most time.Duration) time.Duration { return e.committer.o.Pacer.Spread(OperationID{}, most) }
+	}
+	f := NewFeed(store, o)
+	changed := f.Changed
+	e.committer.changed.Store(&changed)
+	return f
+}
+
 // Request is what the engine needs to know of a protected request.
 type Request struct {
 	ID          OperationID

@@ -29,6 +29,16 @@ func (s State) String() string {
 	return fmt.Sprintf("state(%d)", uint8(s))
 }
 
+// ParseState is the reverse of String, for the states that a record can have.
+func ParseState(name string) (State, bool) {
+	for _, s := range States() {
+		if s.String() == name {
+			return s, true
+		}
+	}
+	return Unseen, false
+}
+
 // Final reports whether the state never changes any more, except from Completed to Forgotten.
 func (s State) Final() bool { return s == Completed || s == Cancelled || s == Forgotten }
 

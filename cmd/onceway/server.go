@@ -97,7 +97,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	}
 	s.janitor = startJanitor(s.store, s.log)
 	if s.gateway, err = gateway.New(gateway.Options{
-		Config: c, Engine: s.engine, Probes: s.store, Doubts: s.store.InDoubtOf, Observer: observer, Log: s.log, Version: version(), Now: wallClock,
+		Config: c, Engine: s.engine, Probes: s.store, Doubts: s.store.InDoubtOf, Feed: s.store, Observer: observer, Log: s.log, Version: version(), Now: wallClock,
 	}); err != nil {
 		return nil, err
 	}

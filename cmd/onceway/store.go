@@ -27,6 +27,7 @@ type recordStore interface {
 	idempotency.SpoolStore
 	idempotency.InstanceStore
 	idempotency.SearchStore
+	idempotency.FeedStore
 	// Identity is a text that no other store has: a spool is bound to it.
 	Identity(ctx context.Context) (string, error)
 	idempotency.ProbeStore

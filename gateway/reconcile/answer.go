@@ -15,6 +15,7 @@ func (f answer) VisitGetRequestResponse(w http.ResponseWriter) error         { r
 func (f answer) VisitGetResponseResponse(w http.ResponseWriter) error        { return f(w) }
 func (f answer) VisitCancelRequestResponse(w http.ResponseWriter) error      { return f(w) }
 func (f answer) VisitAcknowledgeRequestResponse(w http.ResponseWriter) error { return f(w) }
+func (f answer) VisitListRequestsResponse(w http.ResponseWriter) error       { return f(w) }
 func (f answer) VisitQueryRequestsResponse(w http.ResponseWriter) error      { return f(w) }
 
 // inJSON answers with a value.

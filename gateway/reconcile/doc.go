@@ -1,5 +1,5 @@
 // Package reconcile is the interface by which a client that reconnects learns what became of its
-// requests, before it decides whether to send any of them again.
+// requests, before it decides whether to send any of them again; and hears of what changes later.
 //
 // Every call is safe to repeat, and shows a caller its own operations only: another caller's key looks
 // exactly like one never seen. What is shown is what the store says at that moment. The package also

@@ -38,6 +38,7 @@ type Engine interface {
 // Options of the API.
 type Options struct {
 	Engine   Engine
+	Feed     *idempotency.Feed
 	Callers  caller.Resolver
 	BasePath string        // begins with a slash, ends without
 	MaxWait  time.Duration // cap of every wait
@@ -78,9 +79,6 @@ func New(o Options) http.Handler {
 	var router strict.Router
 	reconciliation.RegisterHandlers(&router, reconciliation.NewStrictHandler(a, nil))
 	for _, p := range router.Paths() {
-		if p.Template == documentBase+"/requests" {
-			continue // the list is not served yet
-		}
 		a.mount(e, p)
 	}
 	e.Any("/*", a.observed(o.Observer.Route("reconcile", o.BasePath+"/**"), func(echo.Context) error { return refused{problem.NewNoRoute()} }))
@@ -156,7 +154,7 @@ func (a *api) answerError(c echo.Context, ev *telemetry.Event, err error) {
 	if c.Response().Committed {
 		return
 	}
-	p, ok := strict.Refusal(err, map[string]string{"wait": a.waitHint()})
+	p, ok := strict.Refusal(err, map[string]string{"wait": a.waitHint(), "limit": limitHint})
 	var known refused
 	switch {
 	case ok:

@@ -91,7 +91,9 @@ func TestWhatCommitsLateIsHeardOf(t *testing.T) {
 	bySequence := &naive{order: "seq", last: "0", heard: map[string]int{}}
 	byTime := &naive{order: "at", last: "-infinity", heard: map[string]int{}}
 	owner := newOwner(t, s)
+	apply(t, s, newClaims(1, owner)) // so that the reader is not at the start, where the feed is not read by its rows
 	f := follow(t, s)
+	clear(f.heard)
 
 	// A batch whose commit is slow: the gateway's own statements, in a transaction that stays open.
 	claim := newClaims(1, owner)[0].(idempotency.Claim)

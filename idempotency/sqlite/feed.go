@@ -85,7 +85,7 @@ type candidate struct {
 // missed, comes after the page.
 func (s *Store) Feed(ctx context.Context, q idempotency.FeedQuery) (page idempotency.FeedPage, err error) {
 	page = idempotency.FeedPage{History: s.history, Observed: s.now()}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.readOn(ctx, s.askers, func(c *conn) error {
 		last, err := c.lastChange()
 		if err != nil {
 			return err
@@ -132,7 +132,7 @@ func (s *Store) feed(c *conn, q idempotency.FeedQuery, last int64, page *idempot
 		return err
 	}
 	if (!end || q.After.Commit == 0) && len(q.Callers) == 1 {
-		own, _, err := c.own("feed_of_caller", q, 0, feedOwn+1)
+		own, err := c.own("feed_of_caller", q, 0, feedOwn+1)
 		switch {
 		case err != nil:
 			return err
@@ -143,13 +143,11 @@ func (s *Store) feed(c *conn, q idempotency.FeedQuery, last int64, page *idempot
 			if q.After != (idempotency.Place{}) {
 				from = int64(binary.BigEndian.Uint64(q.After.ID[:]) & (1<<63 - 1))
 			}
-			older, few, err := c.own("feed_older", q, from, feedOwn)
-			if err != nil {
+			if found, err = c.own("feed_older", q, from, feedOwn); err != nil {
 				return err
 			}
-			found = older
 			next, end = idempotency.EndOf(0), false
-			if few == feedOwn {
+			if len(found) == feedOwn {
 				next = found[len(found)-1].place
 			}
 			found = slices.DeleteFunc(found, func(c candidate) bool { return c.changed != 0 })
@@ -199,8 +197,8 @@ func (c *conn) logged(q idempotency.FeedQuery, last int64) (found []candidate, n
 	return found, idempotency.EndOf(uint64(number)), false, nil
 }
 
-// own returns records of the one caller, after one of them, and how many rows that were.
-func (c *conn) own(statement string, q idempotency.FeedQuery, from int64, limit int) (found []candidate, rows int, err error) {
+// own returns records of the one caller, after one of them.
+func (c *conn) own(statement string, q idempotency.FeedQuery, from int64, limit int) (found []candidate, err error) {
 	err = c.query(statement, func(v []driver.Value) error {
 		var o candidate
 		d := decoder{values: v}
@@ -215,7 +213,7 @@ func (c *conn) own(statement string, q idempotency.FeedQuery, from int64, limit 
 		found = append(found, o)
 		return d.err
 	}, []byte(q.Callers[0]), from, int64(limit))
-	return found, len(found), err
+	return found, err
 }
 
 // changes reads the records of candidates. What has changed since comes after the page.
@@ -257,7 +255,7 @@ func (s *Store) changes(c *conn, q idempotency.FeedQuery, found []candidate, now
 
 // FeedSecret implements [idempotency.FeedStore].
 func (s *Store) FeedSecret(ctx context.Context) (secret []byte, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.readOn(ctx, s.askers, func(c *conn) error {
 		return c.query("feed_secret", func(v []driver.Value) error {
 			d := decoder{values: v}
 			secret = bytes.Clone(d.blob())

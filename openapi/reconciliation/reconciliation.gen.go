@@ -67,12 +67,13 @@ const (
 
 // Changes defines model for Changes.
 type Changes struct {
-	// CaughtUp That was all for now.
-	CaughtUp bool     `json:"caught_up"`
-	Items    []Record `json:"items"`
+	Items []Record `json:"items"`
 
 	// Next The cursor to go on from.
 	Next string `json:"next"`
+
+	// CaughtUp That was all for now.
+	CaughtUp bool `json:"caught_up"`
 }
 
 // Facts defines model for Facts.
@@ -232,7 +233,9 @@ type ListRequestsParams struct {
 	// Since The member next of the list before; left out or empty for all.
 	Since *string      `form:"since,omitempty" json:"since,omitempty"`
 	State *RecordState `form:"state,omitempty" json:"state,omitempty"`
-	Limit *int         `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Limit Of items; 100 if it is left out.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Wait Seconds to hold an answer that would be empty.
 	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
@@ -377,12 +380,22 @@ type ClientInterface interface {
 
 	// ListRequests All records of the caller, in the order of their last changes
 	//
-	// Not served yet: the answer is 404 `no-route`.
+	// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state;
+	// a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
+	// limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
+	// cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
+	// furthest from being settled, as in a query; `unseen` and `done` for an empty page.
 	//
-	// Each record is there once, at its latest state. A record that has left the states asked for is still reported. With `Accept:
-	// text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line of data and
-	// the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once and every 15 seconds; `reset` when the cursor has
-	// expired; `bye` with a reason before the gateway ends it. `Last-Event-ID` beats `since`.
+	// A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
+	// vanish without a report.
+	//
+	// With `Accept: text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line
+	// of data and the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once, whenever everything has come, and every 15
+	// seconds; `reset` when the cursor has expired, after which the list begins at its start; `bye` with a `reason` (`draining`, `unauthenticated`,
+	// `store-unavailable`) before the gateway ends it. `Last-Event-ID` beats `since`.
+	//
+	// A cursor is good for one caller and one `state`, on every gateway of the store, for as long as records are kept. Any other is refused with
+	// 410 `cursor-expired`; so is every cursor from before the store was restored or replaced.
 	//
 	// Corresponds with GET /_reconcile/v1/requests (the `ListRequests` operationId).
 	ListRequests(ctx context.Context, params *ListRequestsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -485,12 +498,22 @@ func (c *Client) QueryRequests(ctx context.Context, body QueryRequestsJSONReques
 
 // ListRequests All records of the caller, in the order of their last changes
 //
-// Not served yet: the answer is 404 `no-route`.
+// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state;
+// a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
+// limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
+// cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
+// furthest from being settled, as in a query; `unseen` and `done` for an empty page.
 //
-// Each record is there once, at its latest state. A record that has left the states asked for is still reported. With `Accept:
-// text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line of data and
-// the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once and every 15 seconds; `reset` when the cursor has
-// expired; `bye` with a reason before the gateway ends it. `Last-Event-ID` beats `since`.
+// A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
+// vanish without a report.
+//
+// With `Accept: text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line
+// of data and the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once, whenever everything has come, and every 15
+// seconds; `reset` when the cursor has expired, after which the list begins at its start; `bye` with a `reason` (`draining`, `unauthenticated`,
+// `store-unavailable`) before the gateway ends it. `Last-Event-ID` beats `since`.
+//
+// A cursor is good for one caller and one `state`, on every gateway of the store, for as long as records are kept. Any other is refused with
+// 410 `cursor-expired`; so is every cursor from before the store was restored or replaced.
 //
 // Corresponds with GET /_reconcile/v1/requests (the `ListRequests` operationId).
 func (c *Client) ListRequests(ctx context.Context, params *ListRequestsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1109,12 +1132,22 @@ type ClientWithResponsesInterface interface {
 
 	// ListRequestsWithResponse All records of the caller, in the order of their last changes
 	//
-	// Not served yet: the answer is 404 `no-route`.
+	// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state;
+	// a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
+	// limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
+	// cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
+	// furthest from being settled, as in a query; `unseen` and `done` for an empty page.
 	//
-	// Each record is there once, at its latest state. A record that has left the states asked for is still reported. With `Accept:
-	// text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line of data and
-	// the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once and every 15 seconds; `reset` when the cursor has
-	// expired; `bye` with a reason before the gateway ends it. `Last-Event-ID` beats `since`.
+	// A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
+	// vanish without a report.
+	//
+	// With `Accept: text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line
+	// of data and the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once, whenever everything has come, and every 15
+	// seconds; `reset` when the cursor has expired, after which the list begins at its start; `bye` with a `reason` (`draining`, `unauthenticated`,
+	// `store-unavailable`) before the gateway ends it. `Last-Event-ID` beats `since`.
+	//
+	// A cursor is good for one caller and one `state`, on every gateway of the store, for as long as records are kept. Any other is refused with
+	// 410 `cursor-expired`; so is every cursor from before the store was restored or replaced.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1350,7 +1383,10 @@ func (r QueryRequestsResponse) ContentType() string {
 
 // ListRequestsResponse200Headers the declared response headers of an HTTP 200 response for ListRequests
 type ListRequestsResponse200Headers struct {
-	CacheControl string
+	CacheControl     string
+	IdempotencyNext  Next
+	IdempotencyState State
+	RetryAfter       *int
 }
 
 // ListRequestsResponseDefaultHeaders the declared response headers of an HTTP default response for ListRequests
@@ -1846,12 +1882,22 @@ func (c *ClientWithResponses) QueryRequestsWithResponse(ctx context.Context, bod
 
 // ListRequestsWithResponse All records of the caller, in the order of their last changes
 //
-// Not served yet: the answer is 404 `no-route`.
+// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state;
+// a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
+// limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
+// cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
+// furthest from being settled, as in a query; `unseen` and `done` for an empty page.
 //
-// Each record is there once, at its latest state. A record that has left the states asked for is still reported. With `Accept:
-// text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line of data and
-// the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once and every 15 seconds; `reset` when the cursor has
-// expired; `bye` with a reason before the gateway ends it. `Last-Event-ID` beats `since`.
+// A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
+// vanish without a report.
+//
+// With `Accept: text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line
+// of data and the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once, whenever everything has come, and every 15
+// seconds; `reset` when the cursor has expired, after which the list begins at its start; `bye` with a `reason` (`draining`, `unauthenticated`,
+// `store-unavailable`) before the gateway ends it. `Last-Event-ID` beats `since`.
+//
+// A cursor is good for one caller and one `state`, on every gateway of the store, for as long as records are kept. Any other is refused with
+// 410 `cursor-expired`; so is every cursor from before the store was restored or replaced.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -2261,6 +2307,27 @@ func ParseListRequestsResponse(rsp *http.Response) (*ListRequestsResponse, error
 				return nil, err
 			}
 			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Idempotency-Next"); len(values) > 0 {
+			var value Next
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Next", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyNext = value
+		}
+		if values := rsp.Header.Values("Idempotency-State"); len(values) > 0 {
+			var value State
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-State", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyState = value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
 		}
 		response.Headers200 = &headers
 	case true:
@@ -3798,7 +3865,10 @@ type ListRequestsResponseObject interface {
 }
 
 type ListRequests200ResponseHeaders struct {
-	CacheControl string
+	CacheControl     string
+	IdempotencyNext  Next
+	IdempotencyState State
+	RetryAfter       *int
 }
 
 type ListRequests200JSONResponse struct {
@@ -3814,6 +3884,11 @@ func (response ListRequests200JSONResponse) VisitListRequestsResponse(w http.Res
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Idempotency-Next", fmt.Sprint(response.Headers.IdempotencyNext))
+	w.Header().Set("Idempotency-State", fmt.Sprint(response.Headers.IdempotencyState))
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3832,6 +3907,11 @@ func (response ListRequests200TextEventStreamResponse) VisitListRequestsResponse
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
 	}
 	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Idempotency-Next", fmt.Sprint(response.Headers.IdempotencyNext))
+	w.Header().Set("Idempotency-State", fmt.Sprint(response.Headers.IdempotencyState))
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
 	w.WriteHeader(200)
 
 	if closer, ok := response.Body.(io.ReadCloser); ok {

@@ -1,0 +1,45 @@
+package telemetry
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+)
+
+// Feed is what there is to say of the feed.
+type Feed interface {
+	// Following returns how many readers follow it here, and how many changes are kept for them.
+	Following() (readers, changes int)
+	// Lag returns for how long the oldest change has been committed that cannot be shown yet.
+	Lag(ctx context.Context) (time.Duration, error)
+}
+
+// Feed tells about the feed whenever metrics are read. The error is that of an instrument that the meter refuses.
+func (o *Observer) Feed(f Feed) error {
+	for _, g := range []struct {
+		name, unit, text string
+		of               func() int
+	}{
+		{"onceway.feed.readers", "{reader}", "Streams and waits that follow the feed on this gateway.", func() int { n, _ := f.Following(); return n }},
+		{"onceway.feed.kept", "{change}", "Changes that are kept in memory for those who follow.", func() int { _, n := f.Following(); return n }},
+	} {
+		if _, err := o.meter.Int64ObservableGauge(g.name, metric.WithUnit(g.unit), metric.WithDescription(g.text),
+			metric.WithInt64Callback(func(_ context.Context, out metric.Int64Observer) error {
+				out.Observe(int64(g.of()))
+				return nil
+			})); err != nil {
+			return err
+		}
+	}
+	_, err := o.meter.Float64ObservableGauge("onceway.feed.lag", metric.WithUnit("s"),
+		metric.WithDescription("For how long the oldest change in the whole store has been waiting to be shown, behind a transaction that began before it."),
+		metric.WithFloat64Callback(func(ctx context.Context, out metric.Float64Observer) error {
+			lag, err := f.Lag(ctx)
+			if err == nil {
+				out.Observe(lag.Seconds())
+			}
+			return err
+		}))
+	return err
+}
