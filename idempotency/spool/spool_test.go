@@ -36,6 +36,7 @@ func entry(name string, outcome func(idempotency.Attempt) idempotency.Transition
 func TestEntriesOfTheseTestsHaveEveryField(t *testing.T) {
 	r := reflect.ValueOf(entry("a", released).Record)
 	afterwards := []string{"Cause", "Contradicted", "Damaged", "Response", "Resolution", "Settled", "BodyExpires"} // none of a claimed record's
+	afterwards = append(afterwards, "Been")                                                                        // which the store counts by itself
 	for i := range r.NumField() {
 		if name := r.Type().Field(i).Name; r.Field(i).IsZero() != slices.Contains(afterwards, name) {
 			t.Errorf("%s: %v", name, r.Field(i))
