@@ -177,7 +177,7 @@ func newClient(conn net.Conn, host string, l load, source keySource) *client {
 
 func (c *client) closedLoop(w window) error {
 	now := time.Now()
-	for !c.timed || now.Before(w.to) {
+	for c.answered == 0 || !c.timed || now.Before(w.to) { // one at least, however late it began
 		if !c.source.next(c.key, now) {
 			return nil
 		}

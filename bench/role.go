@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -63,8 +64,16 @@ func runRole(args []string) error {
 	})
 }
 
+// serveHTTP serves a peer. Full duplex lets it read a request to its end while it answers already: without
+// it the server closes the request's body at the first byte of the answer, and if the proxy is about to find
+// its end just then, it gives the backend's connection up in the middle of the answer (golang/go#40747).
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
-	server := &http.Server{Handler: h}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			log.Print(err)
+		}
+		h.ServeHTTP(w, r)
+	})}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
