@@ -136,6 +136,7 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	if out.Response == nil {
 		return nil, errors.Join(&EndedError{Key: f.key, Outcome: out.Outcome}, c.forget(f))
 	}
+	f.hand()
 	out.Response.Request = r.Clone(r.Context())
 	out.Response.Request.Header.Set(c.o.Facts.KeyHeader, f.key)
 	out.Response.Body = &told{out.Response.Body, func() { _ = c.forget(f) }} // one that comes back is told again
@@ -159,9 +160,7 @@ func (c *Client) Queue(r *http.Request) (key string, err error) {
 	if err != nil {
 		return "", err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := c.o.Outbox.Put(f.entry); err != nil {
+	if err := c.o.Outbox.Put(f.snapshot()); err != nil {
 		c.drop(f)
 		return "", fmt.Errorf("client: outbox: %w", err)
 	}

@@ -20,6 +20,7 @@ type flight struct {
 	refusal *http.Response
 	ending  *Result            // once it is settled
 	abort   context.CancelFunc // of the call or pause that is under way
+	handed  bool               // RoundTrip has returned the answer, and it is not closed yet
 }
 
 func newFlight(e Entry) *flight {
@@ -74,6 +75,10 @@ func (c *Client) advance(ctx context.Context, f *flight) (Result, error) {
 		}
 		todo, working, err := c.begin(ctx, f)
 		if err != nil {
+			if f.snapshot().Sends == 0 { // nothing was sent, and nothing will be
+				c.drop(f)
+				_ = c.o.Outbox.Remove(f.key)
+			}
 			return Result{}, err
 		}
 		if todo == finish {
@@ -137,23 +142,17 @@ func (f *flight) end() Result {
 
 // begin is the entry's next call, after what has to be stored before it was. What is done in the working context
 // ends when somebody wishes something.
-func (c *Client) begin(ctx context.Context, f *flight) (call, context.Context, error) {
+func (c *Client) begin(ctx context.Context, f *flight) (todo call, working context.Context, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before := f.entry.Standing
-	s, todo := begin(before)
+	s, todo := begin(f.entry.Standing)
 	if err := c.move(f, s); err != nil {
-		if before.Sends == 0 && before.State == Queued {
-			c.drop(f) // nothing was sent, and nothing will be
-			_ = c.o.Outbox.Remove(f.key)
-		}
 		return "", nil, err
 	}
 	if f.abort != nil {
 		f.abort()
 	}
-	working, abort := context.WithCancel(ctx)
-	f.abort = abort
+	working, f.abort = context.WithCancel(ctx)
 	return todo, working, nil
 }
 
@@ -205,6 +204,20 @@ func (c *Client) wish(f *flight, wish func(Standing) Standing) error {
 		f.abort()
 	}
 	return nil
+}
+
+// hand remembers that somebody reads the answer.
+func (f *flight) hand() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.handed = true
+}
+
+// isHanded reports whether there is nothing more to do for an entry than to wait until its answer is read.
+func (f *flight) isHanded() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.handed && f.entry.State == Settled
 }
 
 // snapshot is the entry as it is now.

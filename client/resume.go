@@ -10,8 +10,8 @@ import (
 // mostKeys is how many keys one query may name.
 const mostKeys = 100
 
-// Resume settles what is in the outbox, except what somebody else is settling at this moment, and gives each result
-// to each, one at a time. An entry is forgotten when each returns nil; its error leaves it in the outbox and is
+// Resume settles what is in the outbox, except what somebody else is settling or reading at this moment, and gives
+// each result to each, one at a time. An entry is forgotten when each returns nil; its error leaves it in the outbox and is
 // returned. each may be nil.
 //
 // What is in doubt is asked for first, with one call for a hundred entries: state first, then decide. The error is
@@ -19,11 +19,6 @@ const mostKeys = 100
 // could not be read from the outbox.
 func (c *Client) Resume(ctx context.Context, each func(Result) error) error {
 	mine := c.idle()
-	defer func() {
-		for _, f := range mine {
-			<-f.turn
-		}
-	}()
 	halted := c.askFirst(ctx, mine)
 	var mu sync.Mutex // of errs, and each
 	errs := []error{c.damaged}
@@ -31,7 +26,10 @@ func (c *Client) Resume(ctx context.Context, each func(Result) error) error {
 	slots := make(chan struct{}, c.o.Parallel)
 	for _, f := range mine {
 		if err := halted[f]; err != nil {
+			<-f.turn
+			mu.Lock()
 			errs = append(errs, err)
+			mu.Unlock()
 			continue
 		}
 		slots <- struct{}{}
@@ -39,6 +37,7 @@ func (c *Client) Resume(ctx context.Context, each func(Result) error) error {
 			defer func() { <-slots }()
 			told := f.snapshot().State == Acknowledging
 			result, err := c.advance(ctx, f)
+			<-f.turn // each may acknowledge
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil && each != nil && !told {
@@ -59,6 +58,9 @@ func (c *Client) idle() (mine []*flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, f := range c.flights {
+		if f.isHanded() {
+			continue
+		}
 		select {
 		case f.turn <- struct{}{}:
 			mine = append(mine, f)

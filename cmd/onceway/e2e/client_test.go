@@ -431,6 +431,9 @@ func TestClientAcknowledges(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := resp.Request.Header.Get("X-Key")
+	if err := d.Resume(t.Context(), func(client.Result) error { t.Error("its answer is being read, and was told again"); return nil }); err != nil {
+		t.Error(err)
+	}
 	if err := d.Acknowledge(t.Context(), resp); err != nil {
 		t.Error(err)
 	}
@@ -440,6 +443,17 @@ func TestClientAcknowledges(t *testing.T) {
 	}
 	if n := len(b.Of(t, ledger.Effect, "")); n != 1 {
 		t.Errorf("%d executions", n)
+	}
+	// So can whoever hears of it when it is resumed.
+	queued, err := d.Queue(d.request(t.Context(), rig.Request{Body: "amount=2"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Resume(t.Context(), func(r client.Result) error { return d.Acknowledge(t.Context(), r.Response) }); err != nil {
+		t.Error(err)
+	}
+	if a := g.Get(t, "/_elsewhere/requests/"+queued); a.Record(t).State != "forgotten" {
+		t.Errorf("the record is %s", a.Body)
 	}
 	d.empty()
 	// Its answer is gone, and whoever sends it again hears that it was executed.
