@@ -6,8 +6,10 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -453,4 +455,61 @@ func TestCursorExpires(t *testing.T) {
 		})
 		g.Get(t, listPath+"?since="+c.Next).Is(t, cursorExpired)
 	})
+}
+
+// Many follow one gateway, and all hear of a change. ONCEWAY_STREAMS says how many; the memory that they take
+// is logged.
+func TestManyStreams(t *testing.T) {
+	t.Parallel()
+	n := 100
+	if text := os.Getenv("ONCEWAY_STREAMS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := ledger.Start(t)
+	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}, Extra: "reconcile: {requests_per_second: 1000000}"})
+	before := resident(t, g)
+	streams := make([]*eventStream, n)
+	var opened sync.WaitGroup
+	for i := range streams {
+		opened.Go(func() { streams[i] = streaming(t, g, listPath) })
+	}
+	opened.Wait()
+	if slices.Contains(streams, nil) {
+		t.Fatal("nobody answered")
+	}
+	if got := gauge(t, g, "onceway_feed_readers"); got != float64(n) {
+		t.Errorf("%v readers, want %d", got, n)
+	}
+	r := rig.Request{Key: newKey(), Body: "a"}
+	begun := time.Now()
+	g.Do(t, r).Is(t, executed)
+	for _, s := range streams {
+		for {
+			var rec rig.Record
+			if decode(t, s.next(t).data, &rec); rec.Key == r.Key && rec.State == "completed" {
+				break
+			}
+		}
+	}
+	t.Logf("%d streams: all have heard after %v; %d KiB more, %d KiB each", n, time.Since(begun).Round(time.Millisecond), resident(t, g)-before, (resident(t, g)-before)/n)
+	for _, s := range streams {
+		s.end()
+	}
+	g.Until(t, "nobody follows", func() bool { return gauge(t, g, "onceway_feed_readers") == 0 })
+}
+
+// resident returns the memory of a gateway in KiB; 0 where the system does not tell.
+func resident(t *testing.T, g *rig.Gateway) int {
+	t.Helper()
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.Pid()))
+	for line := range strings.Lines(string(text)) {
+		var n int
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &n); err == nil {
+			return n
+		}
+	}
+	return 0
 }
