@@ -393,6 +393,35 @@ func TestComingBackSoonCostsNoQuery(t *testing.T) {
 	})
 }
 
+// Who comes while the store does not answer is told so; who follows already waits for it, and is not told that
+// all is known.
+func TestFollowWithoutAStore(t *testing.T) {
+	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
+		r := opened(t, f, "one", idempotency.Unseen, "")
+		defer r.Leave()
+		if _, caughtUp, err := r.Poll(t.Context(), 10); err != nil || !caughtUp {
+			t.Fatalf("caught up: %v, error %v", caughtUp, err)
+		}
+		s.broken.Store(true)
+		late := opened(t, f, "two", idempotency.Unseen, "")
+		if _, _, err := late.Follow(t.Context(), 10, nil); err == nil || errors.Is(err, idempotency.ErrCursorExpired) {
+			t.Errorf("who comes late: error %v", err)
+		}
+		late.Leave()
+		if _, caughtUp, err := r.Follow(t.Context(), 10, time.After(time.Second)); err != nil || caughtUp {
+			t.Errorf("who follows: caught up: %v, error %v", caughtUp, err)
+		}
+		s.broken.Store(false)
+		again := opened(t, f, "two", idempotency.Unseen, "")
+		defer again.Leave()
+		for _, r := range []*idempotency.Reading{r, again} {
+			if _, caughtUp, err := r.Follow(t.Context(), 10, time.After(time.Second)); err != nil || !caughtUp {
+				t.Errorf("when it is back: caught up: %v, error %v", caughtUp, err)
+			}
+		}
+	})
+}
+
 func TestFollowEnds(t *testing.T) {
 	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
 		r := opened(t, f, "one", idempotency.Unseen, "")

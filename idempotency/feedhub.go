@@ -262,7 +262,7 @@ func (h *feedHub) run() {
 			h.lost()
 			begun, pause = false, 0
 		case err != nil: // those who follow wait: the next query may be answered
-			h.unanswered()
+			h.unanswered(err)
 		default:
 			h.publish(page)
 			at.After, at.History = page.Next, page.History
@@ -326,13 +326,18 @@ func (h *feedHub) next(at FeedQuery, begun bool) (callers []Caller, idle bool) {
 	return callers, false
 }
 
-// unanswered notes that nobody knows what has come.
-func (h *feedHub) unanswered() {
+// unanswered notes that nobody knows what has come. Whoever has only just come is told why; the others wait.
+func (h *feedHub) unanswered(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, s := range h.streams {
-		s.end = false
+	for c, s := range h.streams {
+		if s.end = false; !s.isReady {
+			s.fail(err)
+			delete(h.streams, c)
+			h.dirty.Delete(c)
+		}
 	}
+	h.some.Store(int64(len(h.streams)))
 }
 
 // publish gives a page to the streams that it was asked for, and tells those who wait for what is in it.

@@ -62,7 +62,7 @@ func (a *api) stream(c *call, state idempotency.State, r *idempotency.Reading, e
 			return err
 		}
 		a.stampChanges(c, nil)
-		e := newEvents(w, c)
+		e := newEvents(w)
 		if c.request.Method == http.MethodHead {
 			return nil
 		}
@@ -127,7 +127,7 @@ type events struct {
 
 // newEvents begins the answer. Where a client is cut off it comes back after one to three seconds, so that
 // many do not come at once.
-func newEvents(w http.ResponseWriter, c *call) *events {
+func newEvents(w http.ResponseWriter) *events {
 	h := w.Header()
 	h.Set("Content-Type", eventStream)
 	h.Set("X-Accel-Buffering", "no") // for proxies in between that would collect events

@@ -51,6 +51,8 @@ var mutants = []mutant{
 		edits: change(" || c.Place.Commit > r.at.listed && c.Record.Been.Has(r.state)", "")},
 	{name: "follower begins later than it has read", file: "idempotency/feedhub.go", pkg: "idempotency", test: "TestASlowFollowerReadsByHimself",
 		edits: change("!begun || p.history != w.history || p.place.Compare(w.from) < 0", "!begun")},
+	{name: "stream waits for a client that does not read", file: "gateway/reconcile/stream.go", pkg: "gateway/reconcile", test: "TestEventsWaitForNobodyForLong",
+		edits: change("_ = e.control.SetWriteDeadline(time.Now().Add(eventPatience))", "")},
 	{name: "feed asks on though nobody follows", file: "idempotency/feedhub.go", pkg: "idempotency", test: "TestManyFollowersShareQueries",
 		edits: change("s.seats == 0 && now.Sub(s.idle) > feedLinger", "s.seats == 0 && now.Sub(s.idle) > 1000*feedLinger")},
 	{name: "one flipped byte goes unnoticed", file: "idempotency/record.go", pkg: "idempotency", test: "TestSealDetectsEveryFlippedByte",
