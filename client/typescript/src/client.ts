@@ -15,7 +15,10 @@ export interface ClientOptions extends Connection, Manners {
   lock?: Lock;
   /** How often who waits looks into the outbox, as the tab that worked may have died before it told. Milliseconds, default: 5000. */
   lookEvery?: number;
-  /** Called when an intent is left alone until resume: credentials were refused twice, or the gateway's address is wrong. */
+  /**
+   * Called when an intent is left alone until resume: credentials were refused twice, the gateway's address is wrong, or (the
+   * reading's state is "unseen") requests are answered by somebody else and the gateway has not seen them.
+   */
   onHalt?: (key: string, reading: Reading) => void;
   /** Called with what the outbox or authorize threw in the background. It is tried again. */
   onError?: (error: unknown) => void;
@@ -38,8 +41,8 @@ export interface Result {
   response?: Response;
 }
 
-/** What the tabs of an origin tell each other: that an entry was changed, or that it is time to try again. */
-type News = { key: string; wished?: boolean; settled?: boolean } | 'resume';
+/** What the tabs of an origin tell each other: that an entry was changed, or that it is time to try again (resume: also what was halted). */
+type News = { key: string; wished?: boolean; settled?: boolean } | 'wake' | 'resume';
 
 /**
  * Carries out each intent of the user once: what is submitted is kept until it is settled, over reloads, crashes and
@@ -68,7 +71,7 @@ export class Client {
     const { signal } = this.#stop;
     if (typeof addEventListener === 'function') addEventListener('online', () => this.resume(), { signal });
     if (typeof document === 'object') {
-      document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.resume(), { signal });
+      document.addEventListener('visibilitychange', () => document.visibilityState === 'visible' && this.#tell('wake'), { signal });
     }
   }
 
@@ -174,8 +177,8 @@ export class Client {
   }
 
   #hear(news: News): void {
-    if (news === 'resume') {
-      this.#worker?.resume().catch((error: unknown) => this.#failed(error));
+    if (typeof news === 'string') {
+      this.#worker?.resume(news === 'resume').catch((error: unknown) => this.#failed(error));
       return;
     }
     if (!news.settled) this.#worker?.look(news.key, news.wished);

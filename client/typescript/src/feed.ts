@@ -46,14 +46,14 @@ export async function* changes(options: FeedOptions): AsyncGenerator<Change, voi
   const backoff = options.backoff ?? { base: 500, max: 30_000 };
   let cursor = options.since ?? '';
   for (let failures = 0, floor = 0; !stop.aborted; ) {
+    const parser = new EventParser();
     try {
-      for await (const event of connect(options, cursor, stop)) {
-        floor = 0;
+      for await (const event of connect(options, cursor, parser, stop)) {
         if (event.event === 'bye') break;
         if (event.event === 'reset') {
-          cursor = '';
+          cursor = event.id;
           yield { type: 'reset' };
-          break;
+          continue;
         }
         const change = changeOf(event);
         if (!change) continue;
@@ -61,9 +61,10 @@ export async function* changes(options: FeedOptions): AsyncGenerator<Change, voi
         yield change; // first: the cursor moves when the reader has taken the change
         cursor = event.id;
       }
+      floor = parser.retry;
     } catch (error) {
       if (error instanceof FeedRefused) throw error;
-      if (error instanceof Later) floor = error.floor;
+      floor = error instanceof Later ? error.floor : parser.retry;
     }
     if (!stop.aborted) await pause(Math.max(floor, jittered(failures++, backoff, options.random ?? Math.random)), stop);
   }
@@ -79,7 +80,7 @@ class Later extends Error {
 }
 
 /** The events of one connection. */
-async function* connect(options: FeedOptions, cursor: string, stop: AbortSignal): AsyncGenerator<ServerEvent> {
+async function* connect(options: FeedOptions, cursor: string, parser: EventParser, stop: AbortSignal): AsyncGenerator<ServerEvent> {
   const url = reconciliation(options, '/requests');
   if (options.state) url.searchParams.set('state', options.state);
   const headers: [string, string][] = [['accept', 'text/event-stream']];
@@ -102,7 +103,6 @@ async function* connect(options: FeedOptions, cursor: string, stop: AbortSignal)
     const response = await (options.fetch ?? fetch)(request, { signal: hangUp.signal });
     if (response.status !== 200) return yield refusal(response);
     if (!isStream(response)) throw new Later();
-    const parser = new EventParser();
     const text = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       heard();

@@ -10,6 +10,8 @@ export interface ServerEvent {
  * event that the stream's end cuts short is not an event.
  */
 export class EventParser {
+  /** Milliseconds to wait before the next connection, if the stream has said so. */
+  retry = 0;
   #rest = '';
   #event = '';
   #data: string[] = [];
@@ -43,6 +45,7 @@ export class EventParser {
     const [, name, value = ''] = /^([^:]*)(?:: ?([^]*))?$/.exec(line)!;
     if (name === 'event') this.#event = value;
     else if (name === 'data') this.#data.push(value);
+    else if (name === 'retry' && /^\d+$/.test(value)) this.retry = Number(value);
     else if (name === 'id' && !value.includes('\0')) this.#id = value;
     return undefined;
   }

@@ -40,6 +40,7 @@ interface Parts {
 interface Run {
   wake: AbortController; // ends a pause, and a question
   interrupt: AbortController; // ends a call
+  strange: number; // sends in a row that somebody else than the gateway answered with success
   end: AbortController; // ends it all. One for each: a signal with many listeners looks like a leak
 }
 
@@ -47,6 +48,7 @@ interface Run {
 export class Worker {
   #parts: Parts;
   #runs = new Map<string, Run>();
+  #halted = new Set<string>();
   #ended = new Set<Promise<void>>();
   #stopped = false;
   #budget: RetryBudget;
@@ -60,9 +62,14 @@ export class Worker {
     this.#slots = new Slots(parts.manners.parallel ?? 4);
   }
 
-  /** Takes up everything that is not settled, and cuts pauses short. What is in doubt is asked for first, all in one call. */
-  async resume(): Promise<void> {
-    for (const { key, progress } of await this.#parts.outbox.all()) if (progress.state !== 'settled') this.look(key);
+  /**
+   * Takes up everything that is not settled, what was halted only if told so, and cuts pauses short. What is in doubt is asked
+   * for first, all in one call.
+   */
+  async resume(halted: boolean): Promise<void> {
+    for (const { key, progress } of await this.#parts.outbox.all()) {
+      if (progress.state !== 'settled' && (halted || !this.#halted.has(key))) this.look(key);
+    }
   }
 
   /** Looks at an entry now; with interrupt, also if a call for it is under way. */
@@ -74,7 +81,8 @@ export class Worker {
       if (interrupt) running.interrupt.abort();
       return;
     }
-    const run = { wake: new AbortController(), interrupt: new AbortController(), end: new AbortController() };
+    this.#halted.delete(key);
+    const run = { strange: 0, wake: new AbortController(), interrupt: new AbortController(), end: new AbortController() };
     this.#runs.set(key, run);
     const ended = this.#run(key, run).finally(() => {
       this.#runs.delete(key);
@@ -138,7 +146,11 @@ export class Worker {
     if (plan.do === 'finish' || plan.do === 'halt') return plan;
     if (plan.do === 'ask') {
       const reading = await this.#ask(key, entry.progress.denied === true, run.wake.signal, run.end.signal);
-      return reading ? this.#move(key, (p) => step(p, 'ask', reading), reading) : plan;
+      if (!reading) return plan;
+      // Requests that are answered with success, and that the gateway has not seen, go past it, or to a route that it does not
+      // protect. Each further one could be executed.
+      const bypassed = reading.state === 'unseen' && run.strange > 1;
+      return this.#move(key, (p) => ({ ...step(p, 'ask', reading), ...(bypassed && { do: 'halt' }) }), reading);
     }
     return this.#slots.with(() => this.#call(plan.do as CallKind, entry, run));
   }
@@ -152,6 +164,8 @@ export class Worker {
     let answer = await attempt(connection, request, manners.timeout ?? 60_000, run.end.signal, run.interrupt.signal);
     if (answer === 'redirect') answer = await this.#recorded(entry.key, run.end.signal);
     const reading = read(answer, Date.now());
+    if (what === 'send' && reading.state) run.strange = 0;
+    else if (what === 'send' && reading.status >= 200 && reading.status < 300) run.strange++;
     return this.#move(entry.key, (p) => step(p, what, reading), reading, answer);
   }
 
@@ -163,7 +177,10 @@ export class Worker {
       return apply(entry, move, answer);
     });
     if (move?.do === 'finish') this.#parts.settled(key);
-    if (move?.do === 'halt' && reading) this.#parts.halted(key, reading);
+    if (move?.do === 'halt' && reading) {
+      this.#halted.add(key);
+      this.#parts.halted(key, reading);
+    }
     return move;
   }
 

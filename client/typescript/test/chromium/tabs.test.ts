@@ -141,6 +141,18 @@ describe('in a browser', { skip: noRig }, () => {
     assert.deepEqual([rig.effects(early), rig.effects(late)], [0, 1]);
   });
 
+  test('a page that was away reads in the feed what has changed since', limit, async () => {
+    const tab = await (await user())();
+    const keys = [newKey(), newKey()];
+    const follow = (key: string, since: string) => tab.run<{ keys: string[]; cursor: string }>(`page.follow(${quoted(key)}, ${quoted(since)})`);
+    await begin(tab, keys[0]!);
+    const { cursor } = await follow(keys[0]!, '');
+    await tab.reload();
+    await submit(tab, keys[1]!);
+    const rest = await follow(keys[1]!, cursor);
+    assert.ok(!rest.keys.includes(keys[0]!), 'nothing from before the cursor');
+  });
+
   test("a redirect is the backend's answer, though browsers hide it", limit, async () => {
     const tab = await (await user())();
     const key = newKey();

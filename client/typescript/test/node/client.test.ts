@@ -9,7 +9,10 @@ const quick = { backoff: { base: 1, max: 8 }, budget: { burst: 1e9, interval: 1 
 let clients = 0;
 
 function client(network: Network, options: Partial<ClientOptions> = {}): Client {
-  return new Client({ gateway: 'http://gateway.test', name: `client ${clients++}`, fetch: network.fetch, onError: () => {}, ...quick, ...options });
+  // A network that answers twice in the gateway's place looks like one without a gateway: here it is worth another try.
+  const again = () => setTimeout(() => c.resume(), 1);
+  const c: Client = new Client({ gateway: 'http://gateway.test', name: `client ${clients++}`, fetch: network.fetch, onError: () => {}, onHalt: again, ...quick, ...options });
+  return c;
 }
 
 test('over any network, with a client that ends and begins anew: each intent once, each with its answer', async () => {
@@ -157,4 +160,21 @@ test('one key, one request', async () => {
   await assert.rejects(c.submit('/orders', { method: 'GET' }), /use fetch/);
   await c.close();
   await assert.rejects(c.settled('order-2'), /closed/);
+});
+
+test('past the gateway, or on a route that it does not protect, it does not go on sending', async () => {
+  const network = new Network(dice(1), 0);
+  let sends = 0;
+  let halt = (_: string) => {};
+  const halted = new Promise<string>((resolve) => (halt = resolve));
+  const fetch: typeof globalThis.fetch = async (input, init) => {
+    if (new URL((input as Request).url).pathname !== '/orders') return network.fetch(input, init);
+    sends++;
+    return new Response('done', { status: 200 });
+  };
+  const c = client(network, { fetch, onHalt: (key, { state }) => halt(`${key} ${state}`) });
+  void c.submit('/orders', { key: 'past', body: 'a' }).catch(() => {});
+  assert.equal(await halted, 'past unseen');
+  assert.equal(sends, 2);
+  await c.close();
 });

@@ -74,13 +74,27 @@ test('a cursor that has expired: all from the start, and the reader is told', as
     t,
     [
       (response) => response.writeHead(410, { ...streamed, 'content-type': 'application/problem+json', 'idempotency-next': 'stop' }).end('{"code":"cursor-expired"}'),
-      ending(stream(request('8', 'a'), 'event: reset\ndata: {}\n\n')),
-      stream(request('9', 'a')),
+      ending(stream(request('8', 'a'), 'id: new\nevent: reset\ndata: null\n\n', request('9', 'a'))),
+      ending(stream('id: newer\nevent: reset\ndata: null\n\n')),
+      stream(sync('10')),
     ],
     { since: 'old' },
   );
-  assert.deepEqual(await take(source, 4), ['reset', 'a@8', 'reset', 'a@9']);
-  assert.deepEqual(begun, ['old', undefined, undefined]);
+  assert.deepEqual(await take(source, 6), ['reset', 'a@8', 'reset', 'a@9', 'reset', 'sync@10']);
+  assert.deepEqual(begun, ['old', undefined, '9', 'newer']);
+  stop.abort();
+});
+
+test('the server says how soon it wants to be asked again', async (t) => {
+  const delays: number[] = [];
+  const { source, stop } = await feed(t, [ending(stream('retry: 30\n\n', sync('1'))), ending(stream(sync('2'))), stream(sync('3'))], {
+    random: () => {
+      delays.push(performance.now());
+      return 0;
+    },
+  });
+  assert.deepEqual(await take(source, 3), ['sync@1', 'sync@2', 'sync@3']);
+  assert.ok(delays[1]! - delays[0]! >= 29, 'not before the time that it named');
   stop.abort();
 });
 

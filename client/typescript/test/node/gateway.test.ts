@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Client, type ClientOptions } from '#src/client.js';
+import { changes } from '#src/feed.js';
 import { newKey } from '#src/key.js';
 import { MemoryOutbox } from '#src/outbox.js';
 import { limit, noRig, rig as started, script, until } from '../rig.js';
@@ -76,6 +77,32 @@ describe('with a gateway', { skip: noRig }, () => {
     await c.close();
     assert.equal((await outbox.get(key))!.progress.state, 'doubt');
     assert.equal(rig.received(key).length, 1);
+  });
+
+  test('the feed tells what became of them, and a reader who was away misses nothing', limit, async () => {
+    const c = client();
+    const keys = [newKey(), newKey(), newKey()];
+    for (const key of keys.slice(0, 2)) await c.submit('/orders', { key });
+    let cursor = '';
+    /** Reads until it has heard that all of them were completed. */
+    const hear = async (wanted: string[], since: string) => {
+      const heard = new Map<string, string>();
+      for await (const change of changes({ gateway: rig.gateway, since, backoff: { base: 1, max: 50 } })) {
+        if (change.type === 'reset') continue;
+        cursor = change.cursor;
+        if (change.type === 'request') heard.set(change.record.key, change.record.state);
+        if (wanted.every((key) => heard.get(key) === 'completed')) return heard;
+      }
+      return heard;
+    };
+    await hear(keys.slice(0, 2), '');
+    const before = cursor;
+    await c.submit('/orders', { key: keys[2]! });
+    await hear(keys.slice(2), before);
+    const rest = await hear(keys.slice(2), before); // again from there
+    assert.deepEqual(keys.filter((key) => rest.has(key)), keys.slice(2), 'nothing from before the cursor');
+    assert.ok((await hear(keys, '')).size >= 3, 'all of it from the start');
+    await c.close();
   });
 
   test('acknowledged: the gateway forgets the answer', limit, async () => {
