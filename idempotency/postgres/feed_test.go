@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -247,4 +248,22 @@ func TestTheFeedForgetsWhatNobodyNeeds(t *testing.T) {
 	}
 	f := follow(t, s)
 	eventually(t, func() bool { f.read(); return f.heard[open] == 1 })
+}
+
+// After a failover or a restore the numbers may mean something else, so no place of before is gone on from.
+func TestAPlaceIsLostWithTheServer(t *testing.T) {
+	dsn := newDatabase(t)
+	s, admin := openStore(t, dsn), openAdmin(t, dsn)
+	apply(t, s, newClaims(2, newOwner(t, s)))
+	f := follow(t, s)
+	f.read()
+	if n := execute(t, admin, "UPDATE store_identity SET identity = identity || '0', changed_at = clock_timestamp()"); n != 1 {
+		t.Fatalf("%d identities", n)
+	}
+	_, err := s.Feed(context.Background(), idempotency.FeedQuery{Callers: []idempotency.Caller{"caller"}, After: f.after, History: f.history, Limit: 1})
+	if !errors.Is(err, idempotency.ErrFeedLost) {
+		t.Errorf("error %v", err)
+	}
+	fresh := follow(t, s)
+	eventually(t, func() bool { fresh.read(); return len(fresh.heard) == 2 })
 }
