@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { newKey } from '#src/key.js';
 import { defaultLock } from '#src/lock.js';
@@ -96,4 +97,10 @@ test('so many slots, first come first served, also after an error', async () => 
   );
   assert.equal(most, 2);
   assert.deepEqual(order, [...order].sort((a, b) => a - b));
+});
+
+test('the lock file names no registry, and the package needs no other one', () => {
+  const read = (name: string) => readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8');
+  assert.doesNotMatch(read('package-lock.json'), /"resolved"|https?:/);
+  assert.equal(JSON.parse(read('package.json')).dependencies, undefined);
 });
