@@ -16,7 +16,7 @@ import (
 
 // notMade are answers of the vectors that this gateway cannot give yet: their problems are in the table, and
 // what gives them is not built.
-var notMade = map[string]bool{"forbidden": true, "cursor-expired": true}
+var notMade = map[string]bool{"forbidden": true}
 
 // scripted is a backend that does what the field X-Do says.
 type scripted struct {
@@ -220,6 +220,9 @@ var situations = map[string]func(a answering) answer{
 	"method-not-allowed":    func(a answering) answer { return a.own("POST", "") },
 	"too-many-keys": func(a answering) answer {
 		return a.query("application/json", `{"keys":["k"`+strings.Repeat(`,"k"`, 100)+`]}`)
+	},
+	"cursor-expired": func(a answering) answer {
+		return a.send(a.T, "GET", "/_reconcile/v1/requests?since=nonsense", "", "X-User", "anna")
 	},
 	"unsupported-media-type": func(a answering) answer { return a.query("text/plain", `{"keys":["k"]}`) },
 

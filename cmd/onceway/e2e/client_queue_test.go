@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -292,19 +293,24 @@ func TestClientRefreshesItsToken(t *testing.T) {
 	}
 }
 
-// Two devices of one caller ask for the same intents, each for the other's, too: they hear the same.
+// Two devices of one caller send the same intents, in different orders and over connections that are cut: they get
+// the same answers. Whether they follow the list or read it in the end, it shows them the same.
 func TestClientsOfOneCallerAgree(t *testing.T) {
 	t.Parallel()
 	b := ledger.Start(t)
 	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}})
-	devices := []*device{newDevice(t, g.Addr, hasty), newDevice(t, g.Addr, hasty)}
+	cuts := make([]nemesis.Plan, 10)
+	for i := range cuts {
+		cuts[i].Down = nemesis.Flow{After: int64(40 * i), Fault: nemesis.CutRST}
+	}
 	keys := make([]string, 20)
 	for i := range keys {
 		keys[i] = newKey()
 	}
-	answers := make([]map[string]string, len(devices))
 	var all sync.WaitGroup
-	for n, d := range devices {
+	answers := make([]map[string]string, 2)
+	for n := range answers {
+		d := newDevice(t, between(t, g.Addr, nemesis.First(cuts...)).Addr(), hasty)
 		answers[n] = map[string]string{}
 		order := slices.Clone(keys)
 		if n == 1 {
@@ -316,10 +322,28 @@ func TestClientsOfOneCallerAgree(t *testing.T) {
 			}
 		})
 	}
+	followed, cursor := map[string]string{}, ""
+	follow := func(seen map[string]string, since string) string {
+		lines, next := listed(t, g, "", since)
+		for _, line := range lines {
+			key, state, _ := strings.Cut(line, " ")
+			seen[key] = state
+		}
+		return next
+	}
+	for g.Until(t, "something has changed", func() bool { cursor = follow(followed, cursor); return len(followed) > 0 }); len(followed) < len(keys); {
+		cursor = follow(followed, cursor)
+	}
 	all.Wait()
+	follow(followed, cursor)
+	anew := map[string]string{}
+	follow(anew, "")
+	if !maps.Equal(followed, anew) || len(anew) != len(keys) {
+		t.Errorf("one has %v, the other %v", followed, anew)
+	}
 	for _, key := range keys {
-		if answers[0][key] != answers[1][key] || answers[0][key] == "" {
-			t.Errorf("one got %q, the other %q", answers[0][key], answers[1][key])
+		if answers[0][key] != answers[1][key] || answers[0][key] == "" || anew[key] != "completed" {
+			t.Errorf("one got %q, the other %q, and it is %s", answers[0][key], answers[1][key], anew[key])
 		}
 		wantEffects(t, b, key, 1)
 	}
