@@ -86,7 +86,7 @@ func TestGeneratedServerAnswersAsWeDo(t *testing.T) {
 	for _, body := range []string{"", "{", `{"keys":["a"],"keys":["b"]}`, `{"KEYS":["a"]}`} {
 		r.send(t, "POST", "/_reconcile/v1/query", body, "Content-Type", "application/json").is(t, 400, "rejected", "stop")
 	}
-	r.send(t, "GET", "/_reconcile/v1/requests", "").is(t, 404, "rejected", "stop") // the list is not served yet
+	r.send(t, "GET", "/_reconcile/v1/requests", "").is(t, 200, "forgotten", "done")
 }
 
 func TestBasePathIsNotThatOfTheDocument(t *testing.T) {
