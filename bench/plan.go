@@ -60,6 +60,7 @@ var probes = []probe{
 	{"commit", "a lone request against the commits of its database", (*farm).probeCommit},
 	{"open", "open loop at half and at four fifths of the own maximum, from arrival", (*farm).probeOpen},
 	{"hotkey", "256 duplicates of one key in flight", (*farm).probeHotKey},
+	{"storm", "2,000 clients come back at once and ask about 12 requests each, while 500 others arrive each second", (*farm).probeStorm},
 	{"memory", "resident memory", (*farm).probeMemory},
 }
 
