@@ -22,6 +22,7 @@ type feedStore struct {
 	callers atomic.Int64 // of the last query
 	held    atomic.Bool
 	broken  atomic.Bool
+	frozen  atomic.Bool
 	takes   time.Duration
 }
 
@@ -30,6 +31,10 @@ func (s *feedStore) Feed(ctx context.Context, q idempotency.FeedQuery) (idempote
 	s.callers.Store(int64(len(q.Callers)))
 	if s.broken.Load() {
 		return idempotency.FeedPage{}, errors.New("broken")
+	}
+	if s.frozen.Load() {
+		<-ctx.Done()
+		return idempotency.FeedPage{}, ctx.Err()
 	}
 	if s.held.Load() {
 		q.Limit = 1
@@ -441,5 +446,86 @@ func TestFollowEnds(t *testing.T) {
 			t.Errorf("afterwards: error %v", err)
 		}
 		f.Close()
+	})
+}
+
+// What is kept for those who follow has every change of a record; a list has the last one only.
+func TestAListThatWaitsHasEachRecordOnce(t *testing.T) {
+	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
+		r := opened(t, f, "one", idempotency.Unseen, "")
+		reads(t, r, 10)
+		cursor := r.Cursor()
+		other := opened(t, f, "one", idempotency.Unseen, cursor)
+		defer other.Leave()
+		if _, _, err := other.Poll(t.Context(), 10); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			a := s.claims(t, keyed("one", i))
+			time.Sleep(time.Second) // the stream has it
+			s.moves(t, idempotency.Complete{Attempt: a, Response: answer("made"), Retention: idempotency.Retention{Response: time.Hour, Key: feedKeep}})
+			time.Sleep(time.Second)
+		}
+		for _, limit := range []int{1, 2, 10} {
+			list := opened(t, f, "one", idempotency.Unseen, cursor)
+			var keys []string
+			for caughtUp := false; !caughtUp; {
+				var items []idempotency.Item
+				var err error
+				if items, caughtUp, err = list.Await(t.Context(), limit, time.After(time.Minute)); err != nil {
+					t.Fatal(err)
+				}
+				for _, i := range items {
+					if i.Record.State != idempotency.Completed {
+						t.Errorf("pages of %d: %s is %v", limit, i.Record.Operation.Key, i.Record.State)
+					}
+				}
+				keys = append(keys, keysOf(items)...)
+			}
+			list.Leave()
+			if want := []string{name(0), name(1), name(2)}; !slices.Equal(keys, want) {
+				t.Errorf("pages of %d: %v, want %v", limit, keys, want)
+			}
+		}
+	})
+}
+
+// A list that waited in vain for the store is not told that nothing has changed.
+func TestAListThatWaitsForABrokenStore(t *testing.T) {
+	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
+		r := opened(t, f, "one", idempotency.Unseen, "")
+		reads(t, r, 10)
+		cursor := r.Cursor()
+		r = opened(t, f, "one", idempotency.Unseen, cursor)
+		defer r.Leave()
+		if items, caughtUp, err := r.Await(t.Context(), 10, time.After(time.Second)); len(items) > 0 || !caughtUp || err != nil {
+			t.Errorf("%d items, caught up %v, error %v", len(items), caughtUp, err)
+		}
+		s.broken.Store(true)
+		if items, caughtUp, err := r.Await(t.Context(), 10, time.After(time.Second)); len(items) > 0 || caughtUp || err == nil {
+			t.Errorf("%d items, caught up %v, error %v", len(items), caughtUp, err)
+		}
+		s.broken.Store(false)
+		time.Sleep(time.Second)
+		s.frozen.Store(true) // the last answer is no news any more
+		time.Sleep(3 * time.Second)
+		if _, caughtUp, err := r.Await(t.Context(), 10, time.After(time.Second)); caughtUp || err != nil {
+			t.Errorf("caught up %v with a frozen store, error %v", caughtUp, err)
+		}
+	})
+}
+
+// The last page says that it is the last, also if it is full.
+func TestTheLastPageIsFull(t *testing.T) {
+	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
+		for i := range 4 {
+			s.cancels(t, keyed("one", i))
+		}
+		r := opened(t, f, "one", idempotency.Unseen, "")
+		for page := range 2 {
+			if items, caughtUp, err := r.Read(t.Context(), 2); len(items) != 2 || caughtUp != (page == 1) || err != nil {
+				t.Errorf("page %d: %d items, caught up %v, error %v", page, len(items), caughtUp, err)
+			}
+		}
 	})
 }

@@ -36,6 +36,8 @@ type feedHub struct {
 	seats   int
 	over    chan struct{} // of the loop, while it runs; closed when it ends
 	closed  bool
+	asked   time.Time // when the store last answered
+	broken  error     // why it did not since
 }
 
 // feedStream is what is kept of one caller's changes.
@@ -62,6 +64,8 @@ const (
 	// feedLeast is between two queries whatever is written meanwhile, and the first pause before what is held
 	// back is looked for again.
 	feedLeast = 10 * time.Millisecond
+	// feedStale is how long after the store's last answer nobody is told any more that he has caught up.
+	feedStale = 2 * time.Second
 	// feedAtOnce is how many changes one query reads.
 	feedAtOnce = 1000
 	// feedKept and feedKeptBytes bound what is kept for all readers together.
@@ -168,11 +172,12 @@ type feedNews struct {
 	to      Place
 	end     bool            // nothing is known to come after that
 	more    <-chan struct{} // closed when there is more
+	broken  error           // why the store does not answer
 }
 
-// look returns what comes after a position, which is one unless the reader has not begun. The error is why the
-// stream is over.
-func (s *feedSeat) look(p position, begun bool) (n feedNews, err error) {
+// look returns what comes after a position, which is one unless the reader has not begun; with latest only what
+// is a record's last change as far as the stream knows. The error is why the stream is over.
+func (s *feedSeat) look(p position, begun, latest bool) (n feedNews, err error) {
 	s.hub.mu.Lock()
 	defer s.hub.mu.Unlock()
 	w := s.stream
@@ -186,11 +191,29 @@ func (s *feedSeat) look(p position, begun bool) (n feedNews, err error) {
 	if found {
 		i++
 	}
-	n = feedNews{covered: true, to: w.to, end: w.end, more: w.news}
-	if n.changes = slices.Clone(w.changes[i:min(i+feedAtOnce, len(w.changes))]); i+len(n.changes) < len(w.changes) {
+	rest := w.changes[i:]
+	if latest {
+		rest = lastOfEach(rest)
+	}
+	n = feedNews{covered: true, to: w.to, end: w.end && time.Since(s.hub.asked) < feedStale, more: w.news, broken: s.hub.broken}
+	if n.changes = slices.Clone(rest[:min(feedAtOnce, len(rest))]); len(n.changes) < len(rest) {
 		n.to, n.end = n.changes[len(n.changes)-1].Place, false
 	}
 	return n, nil
+}
+
+// lastOfEach returns, in their order, the changes after which none of the same record follows.
+func lastOfEach(changes []Change) []Change {
+	seen := make(map[OperationID]bool, len(changes))
+	var last []Change
+	for _, c := range slices.Backward(changes) {
+		if !seen[c.Record.ID] {
+			seen[c.Record.ID] = true
+			last = append(last, c)
+		}
+	}
+	slices.Reverse(last)
+	return last
 }
 
 // fail ends a stream, which then tells why.
@@ -330,6 +353,7 @@ func (h *feedHub) next(at FeedQuery, begun bool) (callers []Caller, idle bool) {
 func (h *feedHub) unanswered(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.broken = err
 	for c, s := range h.streams {
 		if s.end = false; !s.isReady {
 			s.fail(err)
@@ -344,6 +368,7 @@ func (h *feedHub) unanswered(err error) {
 func (h *feedHub) publish(page FeedPage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.asked, h.broken = time.Now(), nil
 	told := map[*feedStream]bool{}
 	for _, c := range page.Changes {
 		s := h.streams[c.Record.Operation.Caller]

@@ -132,7 +132,7 @@ func (r *Reading) Read(ctx context.Context, limit int) (items []Item, caughtUp b
 // read also says whether these were all that can be read now, and whether more is held back.
 func (r *Reading) read(ctx context.Context, limit int) (items []Item, end, held bool, err error) {
 	for range pagesAtOnce {
-		page, err := r.page(ctx, limit)
+		page, err := r.page(ctx, limit+1) // so that the last page says that it is
 		if err != nil {
 			return nil, false, false, err
 		}
@@ -209,15 +209,21 @@ func (r *Reading) ReadHeld(ctx context.Context, limit int, patience time.Duratio
 // ctx ends. CaughtUp is as in Read, as of a moment ago. The error is ErrCursorExpired,
 // ErrFeedClosed or the store's. A reading that follows must be left.
 func (r *Reading) Follow(ctx context.Context, limit int, timer <-chan time.Time) (items []Item, caughtUp bool, err error) {
-	return r.follow(ctx, limit, timer, false)
+	return r.follow(ctx, limit, timer, false, false)
+}
+
+// Await is Follow for a list: of each record it returns the last change only. Without a single item it is an
+// error that the store did not answer in the end.
+func (r *Reading) Await(ctx context.Context, limit int, timer <-chan time.Time) (items []Item, caughtUp bool, err error) {
+	return r.follow(ctx, limit, timer, false, true)
 }
 
 // Poll is Follow for what has come by now.
 func (r *Reading) Poll(ctx context.Context, limit int) (items []Item, caughtUp bool, err error) {
-	return r.follow(ctx, limit, nil, true)
+	return r.follow(ctx, limit, nil, true, false)
 }
 
-func (r *Reading) follow(ctx context.Context, limit int, timer <-chan time.Time, over bool) (items []Item, caughtUp bool, err error) {
+func (r *Reading) follow(ctx context.Context, limit int, timer <-chan time.Time, over, list bool) (items []Item, caughtUp bool, err error) {
 	if r.seat == nil {
 		r.seat = r.feed.hub.sit(r.caller)
 	}
@@ -229,7 +235,7 @@ func (r *Reading) follow(ctx context.Context, limit int, timer <-chan time.Time,
 		return nil, false, nil
 	}
 	for {
-		news, err := r.seat.look(r.at, r.begun)
+		news, err := r.seat.look(r.at, r.begun, list)
 		if err != nil {
 			return nil, false, err
 		}
@@ -238,7 +244,10 @@ func (r *Reading) follow(ctx context.Context, limit int, timer <-chan time.Time,
 		} else if items, caughtUp, err = r.catchUp(ctx, limit); err != nil {
 			return nil, false, err
 		}
-		if len(items) > 0 || over && (news.covered || caughtUp) || ctx.Err() != nil {
+		switch {
+		case len(items) == 0 && over && list && news.broken != nil:
+			return nil, false, news.broken
+		case len(items) > 0, over && (news.covered || caughtUp), ctx.Err() != nil:
 			return items, caughtUp, nil
 		}
 		if !news.covered {

@@ -49,7 +49,7 @@ func TestTable(t *testing.T) {
 		{NewNotSettled(Unknown, Reconcile), 409, "not-settled", "unknown", "reconcile"},
 		{NewTooLate(Completed, Done), 409, "too-late", "completed", "done"},
 		{NewTooManyKeys("d"), 400, "too-many-keys", "rejected", "stop"},
-		{NewCursorExpired(), 410, "cursor-expired", "rejected", "stop"},
+		{NewCursorExpired(), 410, "cursor-expired", "rejected", "reconcile"},
 		{NewNoRecord(), 404, "no-record", "unseen", "stop"},
 		{NewEvidenceMissing(), 422, "evidence-missing", "rejected", "stop"},
 		{NewAlreadySettled(NotExecuted, Resend), 409, "already-settled", "not_executed", "resend"},

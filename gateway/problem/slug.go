@@ -225,13 +225,13 @@ var table = [slugCount]row{
 		advice:  "Ask for at most 100 keys in one call, and make several calls.",
 	},
 	CursorExpired: {
-		slug: "cursor-expired", status: http.StatusGone, title: "Cursor expired", state: Rejected, next: Stop,
+		slug: "cursor-expired", status: http.StatusGone, title: "Cursor expired", state: Rejected, next: Reconcile, retry: retryReconcile,
 		meaning: "The feed cannot be continued from this cursor: it is too old, or the store was restored and its order of changes is another one.",
 		advice:  "Start again with an empty cursor and read the feed to its end. Records that you have seen will come again; compare their revisions.",
 	},
 	RangeNotSatisfiable: {
 		slug: "range-not-satisfiable", status: http.StatusRequestedRangeNotSatisfiable, title: "No such range", state: Completed, next: Done,
-		meaning: "The stored response is shorter than the first byte that was asked for, or the field Range cannot be read. The operation was executed, and its answer is there.",
+		meaning: "The stored response is shorter than the first byte that was asked for. The operation was executed, and its answer is there.",
 		advice:  "Content-Range says how long the response is. Ask for a range within it, or for the whole.",
 	},
 	PreconditionFailed: {

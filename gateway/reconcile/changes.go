@@ -67,7 +67,7 @@ func (a *api) ListRequests(ctx context.Context, in reconciliation.ListRequestsRe
 		records[i] = a.shown(call, item.Record)
 		changes.Items = append(changes.Items, NewRecord(records[i], false))
 	}
-	a.stampChanges(call, records)
+	a.stampChanges(call, records, caughtUp)
 	return inJSON(http.StatusOK, changes), nil
 }
 
@@ -78,7 +78,7 @@ func (a *api) readFor(r *idempotency.Reading, limit int, wait time.Duration) (it
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	return r.Follow(a.Work, limit, timer.C)
+	return r.Await(a.Work, limit, timer.C)
 }
 
 // shown is a record as its caller may see it. The others must not suffer for a damaged one: it is shown as
@@ -91,16 +91,22 @@ func (a *api) shown(c *call, rec idempotency.Record) idempotency.Record {
 	return rec
 }
 
-// stampChanges sets the headers of an answer about some records, or none.
-func (a *api) stampChanges(c *call, records []idempotency.Record) {
+// stampChanges sets the headers of an answer about some records, or none. Where there may be more, nothing is
+// done with what is there: there is more to learn first.
+func (a *api) stampChanges(c *call, records []idempotency.Record, caughtUp bool) {
 	if len(records) > 0 {
 		a.stampAll(c, records)
-		return
+	} else {
+		c.ev.State, c.ev.Next = problem.Unseen, problem.Done
+		c.header.Set(problem.HeaderState, problem.Unseen.String())
+		c.header.Set(problem.HeaderNext, problem.Done.String())
+		c.header.Set("Cache-Control", "no-store")
 	}
-	c.ev.State, c.ev.Next = problem.Unseen, problem.Done
-	c.header.Set(problem.HeaderState, problem.Unseen.String())
-	c.header.Set(problem.HeaderNext, problem.Done.String())
-	c.header.Set("Cache-Control", "no-store")
+	if !caughtUp && (c.ev.Next == problem.Done || c.ev.Next == problem.Stop) {
+		c.ev.Next = problem.Reconcile
+		c.header.Set(problem.HeaderNext, c.ev.Next.String())
+		c.header.Set(problem.HeaderRetryAfter, a.Problems.RetryAfter(c.ev.Next))
+	}
 }
 
 // expired makes a problem of a cursor that cannot be gone on from.

@@ -3,6 +3,8 @@ package reconcile
 import (
 	"bytes"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/onceway/onceway/gateway/problem"
@@ -15,6 +17,10 @@ func serveContent(w http.ResponseWriter, r *http.Request, content []byte) (p pro
 	h := w.Header()
 	tag := h.Get("ETag")
 	held := &withheld{ResponseWriter: w}
+	if asked := r.Header.Get("Range"); asked != "" && !isByteRanges(asked) {
+		r = r.Clone(r.Context())
+		r.Header.Del("Range") // to be ignored: RFC 9110 section 14.2
+	}
 	http.ServeContent(held, r, "", time.Time{}, bytes.NewReader(content))
 	switch held.status {
 	case 0:
@@ -29,6 +35,29 @@ func serveContent(w http.ResponseWriter, r *http.Request, content []byte) (p pro
 	}
 	h.Set("ETag", tag)
 	return p, true
+}
+
+// isByteRanges reports whether a field has the form of ranges of bytes (RFC 9110 section 14.1.2), be they there
+// or not.
+func isByteRanges(field string) bool {
+	set, ok := strings.CutPrefix(field, "bytes=")
+	if !ok {
+		return false
+	}
+	some := false
+	for spec := range strings.SplitSeq(set, ",") {
+		if spec = strings.TrimSpace(spec); spec == "" {
+			continue
+		}
+		first, last, ok := strings.Cut(spec, "-")
+		from, err1 := strconv.ParseInt("0"+first, 10, 64)
+		to, err2 := strconv.ParseInt("0"+last, 10, 64)
+		if !ok || first+last == "" || err1 != nil || err2 != nil || first != "" && last != "" && to < from {
+			return false
+		}
+		some = true
+	}
+	return some
 }
 
 // withheld keeps back what net/http says in its own words when it refuses.

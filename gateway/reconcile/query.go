@@ -98,7 +98,8 @@ func (contents) Bind(into any, c echo.Context) (err error) {
 
 // readQuery reads the content of a request. The error is a refusal.
 func readQuery(w http.ResponseWriter, r *http.Request) (q reconciliation.Query, err error) {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+	kind := r.Header.Get("Content-Type")
+	if t, _, err := mime.ParseMediaType(kind); kind != "" && (err != nil || t != "application/json") {
 		return q, refused{problem.NewUnsupportedMediaType("A query is JSON: Content-Type: application/json.")}
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(queryPatience))

@@ -61,7 +61,7 @@ func (a *api) stream(c *call, state idempotency.State, r *idempotency.Reading, e
 		if err != nil && !errors.Is(err, idempotency.ErrFeedClosed) {
 			return err
 		}
-		a.stampChanges(c, nil)
+		a.stampChanges(c, nil, len(items) == 0 && caughtUp)
 		e := newEvents(w)
 		if c.request.Method == http.MethodHead {
 			return nil

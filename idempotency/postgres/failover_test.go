@@ -47,6 +47,44 @@ func datedClaim(owner idempotency.Owner, at time.Time) idempotency.Claim {
 	return c
 }
 
+// What was restored from a dump is another store, also on the same server: the dump may lack what was claimed
+// after it was made, and the numbers of the feed go on.
+func TestStoreRestoredOnItsServerHasChanged(t *testing.T) {
+	for name, restore := range map[string]func(t *testing.T, dsn string) string{
+		"in its place": func(t *testing.T, dsn string) string {
+			execute(t, openAdmin(t, dsn), `ALTER TABLE store_identity RENAME TO former;
+				CREATE TABLE store_identity (LIKE former INCLUDING ALL); INSERT INTO store_identity SELECT * FROM former; DROP TABLE former`)
+			return dsn
+		},
+		"under another name": func(t *testing.T, dsn string) string {
+			copied := pgtest.New(t)
+			migrate(t, copied)
+			from := queryOne[string](t, openAdmin(t, dsn), "SELECT identity FROM store_identity")
+			admin := openAdmin(t, copied)
+			execute(t, admin, "INSERT INTO store_identity (identity, changed_at) VALUES ('"+from+"', '-infinity')")
+			return copied
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dsn := newDatabase(t)
+			s, _ := openWatched(t, dsn)
+			page, err := s.Feed(context.Background(), idempotency.FeedQuery{Limit: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			restored, news := openWatched(t, restore(t, dsn))
+			if news.len() != 1 {
+				t.Errorf("the change was told as %v", news.all)
+			}
+			after := idempotency.FeedQuery{Limit: 1, History: page.History, After: idempotency.EndOf(1)}
+			if _, err := restored.Feed(context.Background(), after); !errors.Is(err, idempotency.ErrFeedLost) {
+				t.Errorf("a place of the former is gone on from: %v", err)
+			}
+		})
+	}
+}
+
 // On a server that is not the one that the store was written on, no key that is older than the change is
 // claimed without a record, and none is cancelled.
 func TestStoreAnotherServerIsNotTrusted(t *testing.T) {

@@ -384,7 +384,8 @@ type ClientInterface interface {
 	// a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
 	// limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
 	// cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
-	// furthest from being settled, as in a query; `unseen` and `done` for an empty page.
+	// furthest from being settled, as in a query; `unseen` and `done` for an empty page. Where `caught_up` is false Next is never `done` or
+	// `stop`, but `reconcile`: read on.
 	//
 	// A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
 	// vanish without a report.
@@ -502,7 +503,8 @@ func (c *Client) QueryRequests(ctx context.Context, body QueryRequestsJSONReques
 // a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
 // limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
 // cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
-// furthest from being settled, as in a query; `unseen` and `done` for an empty page.
+// furthest from being settled, as in a query; `unseen` and `done` for an empty page. Where `caught_up` is false Next is never `done` or
+// `stop`, but `reconcile`: read on.
 //
 // A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
 // vanish without a report.
@@ -1136,7 +1138,8 @@ type ClientWithResponsesInterface interface {
 	// a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
 	// limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
 	// cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
-	// furthest from being settled, as in a query; `unseen` and `done` for an empty page.
+	// furthest from being settled, as in a query; `unseen` and `done` for an empty page. Where `caught_up` is false Next is never `done` or
+	// `stop`, but `reconcile`: read on.
 	//
 	// A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
 	// vanish without a report.
@@ -1886,7 +1889,8 @@ func (c *ClientWithResponses) QueryRequestsWithResponse(ctx context.Context, bod
 // a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
 // limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
 // cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
-// furthest from being settled, as in a query; `unseen` and `done` for an empty page.
+// furthest from being settled, as in a query; `unseen` and `done` for an empty page. Where `caught_up` is false Next is never `done` or
+// `stop`, but `reconcile`: read on.
 //
 // A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
 // vanish without a report.

@@ -58,7 +58,7 @@ func listed(t *testing.T, g *rig.Gateway, query, since string, header ...string)
 	return nil, ""
 }
 
-var cursorExpired = rig.Want{Status: 410, State: "rejected", Next: "stop", Slug: "cursor-expired"}
+var cursorExpired = rig.Want{Status: 410, State: "rejected", Next: "reconcile", Slug: "cursor-expired"}
 
 func TestList(t *testing.T) {
 	t.Parallel()
