@@ -514,18 +514,3 @@ func TestAListThatWaitsForABrokenStore(t *testing.T) {
 		}
 	})
 }
-
-// The last page says that it is the last, also if it is full.
-func TestTheLastPageIsFull(t *testing.T) {
-	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
-		for i := range 4 {
-			s.cancels(t, keyed("one", i))
-		}
-		r := opened(t, f, "one", idempotency.Unseen, "")
-		for page := range 2 {
-			if items, caughtUp, err := r.Read(t.Context(), 2); len(items) != 2 || caughtUp != (page == 1) || err != nil {
-				t.Errorf("page %d: %d items, caught up %v, error %v", page, len(items), caughtUp, err)
-			}
-		}
-	})
-}

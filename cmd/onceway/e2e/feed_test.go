@@ -84,6 +84,10 @@ func TestList(t *testing.T) {
 				t.Errorf("%s: %v, want %v", limit, keys, want)
 			}
 		}
+		g.Until(t, "a page that is full says that it is the last", func() bool {
+			page := list(t, g, "limit=3", ann...)
+			return len(page.Items) == 3 && *page.CaughtUp
+		})
 		whole := list(t, g, "", ann...)
 		if r := whole.Items[0]; r.Response == nil || r.Response.Status != 200 || !r.Response.BodyAvailable {
 			t.Errorf("the response of a record in the list: %+v", r.Response)
