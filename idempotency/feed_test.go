@@ -15,6 +15,14 @@ import (
 	"github.com/onceway/onceway/idempotency/storetest"
 )
 
+// What readers ask for.
+var (
+	everything  = idempotency.StateSet(0)
+	cancelled   = everything.With(idempotency.Cancelled)
+	inDoubtOnly = everything.With(idempotency.Unknown)
+	unsettled   = inDoubtOnly.With(idempotency.Executing)
+)
+
 // feedStore counts queries, and can hold back, fail or be slow.
 type feedStore struct {
 	*storetest.Model
@@ -91,9 +99,9 @@ func (s *feedStore) cancels(t *testing.T, o idempotency.Operation) {
 	s.moves(t, idempotency.Cancel{Operation: o, Retention: idempotency.Retention{Key: feedKeep}})
 }
 
-func opened(t *testing.T, f *idempotency.Feed, caller string, state idempotency.State, cursor string) *idempotency.Reading {
+func opened(t *testing.T, f *idempotency.Feed, caller string, states idempotency.StateSet, cursor string) *idempotency.Reading {
 	t.Helper()
-	r, err := f.Open(t.Context(), idempotency.Caller(caller), state, cursor)
+	r, err := f.Open(t.Context(), idempotency.Caller(caller), states, cursor)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,16 +134,16 @@ func TestCursors(t *testing.T) {
 		for i := range 3 {
 			s.cancels(t, keyed("one", i))
 		}
-		r := opened(t, f, "one", idempotency.Cancelled, "")
+		r := opened(t, f, "one", cancelled, "")
 		items, _, err := r.Read(t.Context(), 2)
 		if err != nil || len(items) != 2 {
 			t.Fatalf("%d items, error %v", len(items), err)
 		}
 		cursor := r.Cursor()
-		if got := reads(t, opened(t, newFeed(s), "one", idempotency.Cancelled, cursor), 10); !slices.Equal(got, []string{name(2)}) {
+		if got := reads(t, opened(t, newFeed(s), "one", cancelled, cursor), 10); !slices.Equal(got, []string{name(2)}) {
 			t.Errorf("another gateway goes on with %v", got)
 		}
-		if got := reads(t, opened(t, f, "one", idempotency.Cancelled, r.CursorAfter(items[0])), 10); !slices.Equal(got, []string{name(1), name(2)}) {
+		if got := reads(t, opened(t, f, "one", cancelled, r.CursorAfter(items[0])), 10); !slices.Equal(got, []string{name(1), name(2)}) {
 			t.Errorf("after the first of two it goes on with %v", got)
 		}
 		raw, _ := base64.RawURLEncoding.DecodeString(cursor)
@@ -146,26 +154,29 @@ func TestCursors(t *testing.T) {
 			altered[fmt.Sprintf("byte %d", i)] = base64.RawURLEncoding.EncodeToString(b)
 		}
 		for what, c := range altered {
-			if _, err := f.Open(t.Context(), "one", idempotency.Cancelled, c); !errors.Is(err, idempotency.ErrCursorExpired) {
+			if _, err := f.Open(t.Context(), "one", cancelled, c); !errors.Is(err, idempotency.ErrCursorExpired) {
 				t.Errorf("%s: error %v", what, err)
 			}
 		}
 		for what, open := range map[string]func() (*idempotency.Reading, error){
 			"other caller": func() (*idempotency.Reading, error) {
-				return f.Open(t.Context(), "two", idempotency.Cancelled, cursor)
+				return f.Open(t.Context(), "two", cancelled, cursor)
 			},
-			"other state": func() (*idempotency.Reading, error) { return f.Open(t.Context(), "one", idempotency.Unseen, cursor) },
+			"any state": func() (*idempotency.Reading, error) { return f.Open(t.Context(), "one", everything, cursor) },
+			"one state more": func() (*idempotency.Reading, error) {
+				return f.Open(t.Context(), "one", cancelled.With(idempotency.NotExecuted), cursor)
+			},
 		} {
 			if _, err := open(); !errors.Is(err, idempotency.ErrCursorExpired) {
 				t.Errorf("%s: error %v", what, err)
 			}
 		}
 		s.Replace()
-		if _, _, err := opened(t, f, "one", idempotency.Cancelled, cursor).Read(t.Context(), 1); !errors.Is(err, idempotency.ErrCursorExpired) {
+		if _, _, err := opened(t, f, "one", cancelled, cursor).Read(t.Context(), 1); !errors.Is(err, idempotency.ErrCursorExpired) {
 			t.Errorf("after the store was replaced: error %v", err)
 		}
 		time.Sleep(feedKeep + 2*time.Second)
-		if _, err := f.Open(t.Context(), "one", idempotency.Cancelled, cursor); !errors.Is(err, idempotency.ErrCursorExpired) {
+		if _, err := f.Open(t.Context(), "one", cancelled, cursor); !errors.Is(err, idempotency.ErrCursorExpired) {
 			t.Errorf("after its time: error %v", err)
 		}
 	})
@@ -195,16 +206,24 @@ func TestWhatLeavesAStateIsReported(t *testing.T) {
 		s.moves(t, idempotency.Doubt{Attempt: gone, Cause: "timeout", Retention: keep})
 		s.moves(t, idempotency.Complete{Attempt: gone, Response: answer("x"), Retention: keep})
 
-		r := opened(t, f, "one", idempotency.Unknown, "")
+		r := opened(t, f, "one", inDoubtOnly, "")
 		if got := reads(t, r, 1); !slices.Equal(got, []string{name(1), name(4)}) {
 			t.Errorf("listed: %v", got)
+		}
+		several := opened(t, f, "one", unsettled, "")
+		if got := reads(t, several, 1); !slices.Equal(got, []string{name(1), name(2), name(4), name(5)}) {
+			t.Errorf("in several states: %v", got)
 		}
 		s.moves(t, idempotency.Complete{Attempt: inDoubt[0], Response: answer("x"), Retention: keep})
 		s.moves(t, idempotency.Complete{Attempt: s.claims(t, keyed("one", 7)), Response: answer("x"), Retention: keep})
 		s.moves(t, idempotency.Doubt{Attempt: s.claims(t, keyed("one", 8)), Cause: "timeout", Retention: keep})
-		r = opened(t, f, "one", idempotency.Unknown, r.Cursor())
+		r = opened(t, f, "one", inDoubtOnly, r.Cursor())
 		if got := reads(t, r, 10); !slices.Equal(got, []string{name(1), name(8)}) {
 			t.Errorf("then: %v", got)
+		}
+		several = opened(t, f, "one", unsettled, several.Cursor())
+		if got := reads(t, several, 10); !slices.Equal(got, []string{name(1), name(7), name(8)}) {
+			t.Errorf("then, of several states: %v", got)
 		}
 	})
 }
@@ -235,7 +254,7 @@ func follows(t *testing.T, r *idempotency.Reading) <-chan string {
 func TestFollowersHearInTime(t *testing.T) {
 	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
 		s.cancels(t, keyed("one", 0))
-		heard := follows(t, opened(t, f, "one", idempotency.Unseen, ""))
+		heard := follows(t, opened(t, f, "one", everything, ""))
 		if got := <-heard; got != name(0) {
 			t.Fatalf("first %s", got)
 		}
@@ -285,7 +304,7 @@ func TestManyFollowersShareQueries(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		heard, done := make(chan string, followers), make(chan struct{}, followers)
 		for i := range followers {
-			r := opened(t, f, caller(i), idempotency.Unseen, "")
+			r := opened(t, f, caller(i), everything, "")
 			go func() {
 				defer func() { done <- struct{}{} }()
 				defer r.Leave()
@@ -340,8 +359,8 @@ func TestManyFollowersShareQueries(t *testing.T) {
 func TestASlowFollowerReadsByHimself(t *testing.T) {
 	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
 		f.KeepChanges(10)
-		quick := follows(t, opened(t, f, "one", idempotency.Unseen, ""))
-		slow := opened(t, f, "one", idempotency.Unseen, "")
+		quick := follows(t, opened(t, f, "one", everything, ""))
+		slow := opened(t, f, "one", everything, "")
 		defer slow.Leave()
 		if _, _, err := slow.Poll(t.Context(), 10); err != nil {
 			t.Fatal(err)
@@ -374,8 +393,8 @@ func TestASlowFollowerReadsByHimself(t *testing.T) {
 // Who comes back in time, with his cursor, costs no query of his own.
 func TestComingBackSoonCostsNoQuery(t *testing.T) {
 	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
-		follows(t, opened(t, f, "one", idempotency.Unseen, ""))
-		r := opened(t, f, "one", idempotency.Unseen, "")
+		follows(t, opened(t, f, "one", everything, ""))
+		r := opened(t, f, "one", everything, "")
 		if _, _, err := r.Poll(t.Context(), 10); err != nil {
 			t.Fatal(err)
 		}
@@ -385,7 +404,7 @@ func TestComingBackSoonCostsNoQuery(t *testing.T) {
 		time.Sleep(time.Second)
 		before := s.queries.Load()
 		for range 100 {
-			r := opened(t, f, "one", idempotency.Unseen, cursor)
+			r := opened(t, f, "one", everything, cursor)
 			items, caughtUp, err := r.Poll(t.Context(), 10)
 			if err != nil || !caughtUp || !slices.Equal(keysOf(items), []string{name(1)}) {
 				t.Fatalf("%v, %v, error %v", keysOf(items), caughtUp, err)
@@ -402,13 +421,13 @@ func TestComingBackSoonCostsNoQuery(t *testing.T) {
 // all is known.
 func TestFollowWithoutAStore(t *testing.T) {
 	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
-		r := opened(t, f, "one", idempotency.Unseen, "")
+		r := opened(t, f, "one", everything, "")
 		defer r.Leave()
 		if _, caughtUp, err := r.Poll(t.Context(), 10); err != nil || !caughtUp {
 			t.Fatalf("caught up: %v, error %v", caughtUp, err)
 		}
 		s.broken.Store(true)
-		late := opened(t, f, "two", idempotency.Unseen, "")
+		late := opened(t, f, "two", everything, "")
 		if _, _, err := late.Follow(t.Context(), 10, nil); err == nil || errors.Is(err, idempotency.ErrCursorExpired) {
 			t.Errorf("who comes late: error %v", err)
 		}
@@ -417,7 +436,7 @@ func TestFollowWithoutAStore(t *testing.T) {
 			t.Errorf("who follows: caught up: %v, error %v", caughtUp, err)
 		}
 		s.broken.Store(false)
-		again := opened(t, f, "two", idempotency.Unseen, "")
+		again := opened(t, f, "two", everything, "")
 		defer again.Leave()
 		for _, r := range []*idempotency.Reading{r, again} {
 			if _, caughtUp, err := r.Follow(t.Context(), 10, time.After(time.Second)); err != nil || !caughtUp {
@@ -429,20 +448,20 @@ func TestFollowWithoutAStore(t *testing.T) {
 
 func TestFollowEnds(t *testing.T) {
 	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
-		r := opened(t, f, "one", idempotency.Unseen, "")
+		r := opened(t, f, "one", everything, "")
 		defer r.Leave()
 		begun := time.Now()
 		items, caughtUp, err := r.Follow(t.Context(), 10, time.After(time.Second))
 		if err != nil || len(items) > 0 || !caughtUp || time.Since(begun) != time.Second {
 			t.Errorf("by its timer: %d items, %v, error %v, after %v", len(items), caughtUp, err, time.Since(begun))
 		}
-		heard := follows(t, opened(t, f, "one", idempotency.Unseen, ""))
+		heard := follows(t, opened(t, f, "one", everything, ""))
 		time.Sleep(time.Second)
 		f.Close()
 		if got := <-heard; got != idempotency.ErrFeedClosed.Error() {
 			t.Errorf("by the gateway's end: %s", got)
 		}
-		if _, _, err := opened(t, f, "one", idempotency.Unseen, "").Poll(t.Context(), 1); !errors.Is(err, idempotency.ErrFeedClosed) {
+		if _, _, err := opened(t, f, "one", everything, "").Poll(t.Context(), 1); !errors.Is(err, idempotency.ErrFeedClosed) {
 			t.Errorf("afterwards: error %v", err)
 		}
 		f.Close()
@@ -452,10 +471,10 @@ func TestFollowEnds(t *testing.T) {
 // What is kept for those who follow has every change of a record; a list has the last one only.
 func TestAListThatWaitsHasEachRecordOnce(t *testing.T) {
 	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
-		r := opened(t, f, "one", idempotency.Unseen, "")
+		r := opened(t, f, "one", everything, "")
 		reads(t, r, 10)
 		cursor := r.Cursor()
-		other := opened(t, f, "one", idempotency.Unseen, cursor)
+		other := opened(t, f, "one", everything, cursor)
 		defer other.Leave()
 		if _, _, err := other.Poll(t.Context(), 10); err != nil {
 			t.Fatal(err)
@@ -467,7 +486,7 @@ func TestAListThatWaitsHasEachRecordOnce(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		for _, limit := range []int{1, 2, 10} {
-			list := opened(t, f, "one", idempotency.Unseen, cursor)
+			list := opened(t, f, "one", everything, cursor)
 			var keys []string
 			for caughtUp := false; !caughtUp; {
 				var items []idempotency.Item
@@ -493,10 +512,10 @@ func TestAListThatWaitsHasEachRecordOnce(t *testing.T) {
 // A list that waited in vain for the store is not told that nothing has changed.
 func TestAListThatWaitsForABrokenStore(t *testing.T) {
 	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
-		r := opened(t, f, "one", idempotency.Unseen, "")
+		r := opened(t, f, "one", everything, "")
 		reads(t, r, 10)
 		cursor := r.Cursor()
-		r = opened(t, f, "one", idempotency.Unseen, cursor)
+		r = opened(t, f, "one", everything, cursor)
 		defer r.Leave()
 		if items, caughtUp, err := r.Await(t.Context(), 10, time.After(time.Second)); len(items) > 0 || !caughtUp || err != nil {
 			t.Errorf("%d items, caught up %v, error %v", len(items), caughtUp, err)

@@ -32,9 +32,9 @@ const (
 	macLength     = 16
 )
 
-// cursor writes a position down for one caller and the state that he asks for. It can be read by the gateways
+// cursor writes a position down for one caller and the states that he asks for. It can be read by the gateways
 // of the same store only, and cannot be changed or used for anything else.
-func (p position) cursor(secret []byte, caller Caller, state State) string {
+func (p position) cursor(secret []byte, caller Caller, states StateSet) string {
 	b := make([]byte, 0, cursorLength+macLength)
 	b = append(b, cursorVersion)
 	b = append(b, p.history[:]...)
@@ -42,17 +42,17 @@ func (p position) cursor(secret []byte, caller Caller, state State) string {
 	b = append(b, p.place.ID[:]...)
 	b = binary.BigEndian.AppendUint64(b, p.listed)
 	b = binary.BigEndian.AppendUint64(b, uint64(p.issued.Unix()))
-	return base64.RawURLEncoding.EncodeToString(append(b, cursorMAC(secret, b, caller, state)...))
+	return base64.RawURLEncoding.EncodeToString(append(b, cursorMAC(secret, b, caller, states)...))
 }
 
-// parseCursor reads a cursor, and says whether it is one of this store, caller and state.
-func parseCursor(text string, secret []byte, caller Caller, state State) (p position, ok bool) {
+// parseCursor reads a cursor, and says whether it is one of this store, caller and states.
+func parseCursor(text string, secret []byte, caller Caller, states StateSet) (p position, ok bool) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(b) != cursorLength+macLength || b[0] != cursorVersion {
 		return p, false
 	}
 	b, mac := b[:cursorLength], b[cursorLength:]
-	if !hmac.Equal(mac, cursorMAC(secret, b, caller, state)) {
+	if !hmac.Equal(mac, cursorMAC(secret, b, caller, states)) {
 		return p, false
 	}
 	b = b[1:]
@@ -64,11 +64,11 @@ func parseCursor(text string, secret []byte, caller Caller, state State) (p posi
 	return p, true
 }
 
-func cursorMAC(secret, b []byte, caller Caller, state State) []byte {
+func cursorMAC(secret, b []byte, caller Caller, states StateSet) []byte {
 	h := hmac.New(sha256.New, secret)
 	h.Write([]byte("onceway feed cursor\x00"))
 	h.Write(b)
-	h.Write([]byte{byte(state)})
+	h.Write(binary.BigEndian.AppendUint16(nil, uint16(states)))
 	h.Write([]byte(caller))
 	return h.Sum(nil)[:macLength]
 }

@@ -65,7 +65,7 @@ func (f *Feed) query(ctx context.Context, q FeedQuery) (FeedPage, error) {
 type Reading struct {
 	feed   *Feed
 	caller Caller
-	state  State // Unseen: whatever it is
+	states StateSet // none: whatever it is
 	secret []byte
 	at     position
 	begun  bool
@@ -78,10 +78,10 @@ type Item struct {
 	place  Place
 }
 
-// Open begins to read, behind a cursor or, if that is empty, at the start: only records in a state, unless
-// that is Unseen, and such as may have left it. The error is ErrCursorExpired or the store's.
-func (f *Feed) Open(ctx context.Context, caller Caller, state State, cursor string) (*Reading, error) {
-	r := &Reading{feed: f, caller: caller, state: state}
+// Open begins to read, behind a cursor or, if that is empty, at the start: only records in one of some
+// states, unless that is none, and such as may have left them. The error is ErrCursorExpired or the store's.
+func (f *Feed) Open(ctx context.Context, caller Caller, states StateSet, cursor string) (*Reading, error) {
+	r := &Reading{feed: f, caller: caller, states: states}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.limit)
 	defer cancel()
 	ok := cursor == ""
@@ -93,7 +93,7 @@ func (f *Feed) Open(ctx context.Context, caller Caller, state State, cursor stri
 		if ok {
 			return r, nil
 		}
-		if r.at, ok = parseCursor(cursor, r.secret, caller, state); ok {
+		if r.at, ok = parseCursor(cursor, r.secret, caller, states); ok {
 			break
 		}
 	}
@@ -108,14 +108,14 @@ func (f *Feed) Open(ctx context.Context, caller Caller, state State, cursor stri
 func (r *Reading) Cursor() string {
 	p := r.at
 	p.issued = r.feed.now()
-	return p.cursor(r.secret, r.caller, r.state)
+	return p.cursor(r.secret, r.caller, r.states)
 }
 
 // CursorAfter returns the cursor that goes on after one of the items that were read last.
 func (r *Reading) CursorAfter(i Item) string {
 	p := r.at
 	p.place, p.issued = i.place, r.feed.now()
-	return p.cursor(r.secret, r.caller, r.state)
+	return p.cursor(r.secret, r.caller, r.states)
 }
 
 // pagesAtOnce is how many pages of the store one Read may look at, where few of them are asked for.
@@ -176,10 +176,10 @@ func (r *Reading) take(items *[]Item, changes []Change, to Place, limit int) boo
 	return true
 }
 
-// asks reports whether the reader is to hear of a change: of a record in the state that he asks for, and once
-// he has the list also of one that was in it before.
+// asks reports whether the reader is to hear of a change: of a record in a state that he asks for, and once
+// he has the list also of one that was in such a state before.
 func (r *Reading) asks(c Change) bool {
-	return r.state == Unseen || c.Record.Believed() == r.state || c.Place.Commit > r.at.listed && c.Record.Been.Has(r.state)
+	return r.states == 0 || r.states.Has(c.Record.Believed()) || c.Place.Commit > r.at.listed && c.Record.Been&r.states != 0
 }
 
 // Pauses between looks at what is committed but cannot be read yet.

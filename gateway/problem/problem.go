@@ -127,9 +127,16 @@ func NewInternal(state State) Problem { return Problem{Slug: Internal, State: st
 
 func NewUnseen() Problem { return Problem{Slug: OperationUnseen} }
 
-// NewNotSettled says that a record has no answer yet, and what to do in its state.
+// NewNotSettled says that a record has no answer yet, and what to do in its state: executing, unknown or not_executed.
 func NewNotSettled(state State, next Next) Problem {
-	return Problem{Slug: NotSettled, State: state, Next: next}
+	return Problem{Slug: NotSettled, State: state, Next: next, Detail: unanswered[state]}
+}
+
+// unanswered says why there is no answer in a state.
+var unanswered = map[State]string{
+	Executing:   "An attempt of the operation is running. There is no answer yet.",
+	Unknown:     "The operation may have been executed, and no whole answer came back. There is no answer until that is resolved.",
+	NotExecuted: "The last attempt was not executed, which is proven, so there is no answer of it. There will be one of an attempt that is.",
 }
 
 // NewTooLate says that a record in this state cannot be cancelled any more.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"mime"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -35,20 +35,22 @@ func (a *api) ListRequests(ctx context.Context, in reconciliation.ListRequestsRe
 	if err != nil {
 		return nil, err
 	}
-	state, err := stateOf(in.Params.State)
+	states, err := statesOf(in.Params.State)
 	if err != nil {
 		return nil, err
 	}
-	if since := in.Params.LastEventID; since != nil && *since != "" {
-		in.Params.Since = since
+	events := wantsEvents(call.request.Header)
+	call.header.Add("Vary", "Accept")
+	cursor := in.Params.Since
+	if last := in.Params.LastEventID; events && last != nil && *last != "" {
+		cursor = last
 	}
-	cursor := ""
-	if in.Params.Since != nil {
-		cursor = *in.Params.Since
+	if cursor == nil {
+		cursor = new(string)
 	}
-	reading, err := a.Feed.Open(a.Work, call.caller, state, cursor)
-	if wantsEvents(call.request.Header) {
-		return a.stream(call, state, reading, err)
+	reading, err := a.Feed.Open(a.Work, call.caller, states, *cursor)
+	if events {
+		return a.stream(call, states, reading, err)
 	}
 	if err != nil {
 		return nil, expired(err)
@@ -97,16 +99,21 @@ func (a *api) stampChanges(c *call, records []idempotency.Record, caughtUp bool)
 	if len(records) > 0 {
 		a.stampAll(c, records)
 	} else {
-		c.ev.State, c.ev.Next = problem.Unseen, problem.Done
-		c.header.Set(problem.HeaderState, problem.Unseen.String())
-		c.header.Set(problem.HeaderNext, problem.Done.String())
-		c.header.Set("Cache-Control", "no-store")
+		c.stampNone()
 	}
 	if !caughtUp && (c.ev.Next == problem.Done || c.ev.Next == problem.Stop) {
 		c.ev.Next = problem.Reconcile
 		c.header.Set(problem.HeaderNext, c.ev.Next.String())
 		c.header.Set(problem.HeaderRetryAfter, a.Problems.RetryAfter(c.ev.Next))
 	}
+}
+
+// stampNone sets the headers of an answer that is about no record.
+func (c *call) stampNone() {
+	c.ev.State, c.ev.Next = problem.Unseen, problem.Done
+	c.header.Set(problem.HeaderState, problem.Unseen.String())
+	c.header.Set(problem.HeaderNext, problem.Done.String())
+	c.header.Set("Cache-Control", "no-store")
 }
 
 // expired makes a problem of a cursor that cannot be gone on from.
@@ -121,34 +128,26 @@ func limitOf(limit *int) (int, error) {
 	switch {
 	case limit == nil:
 		return usualItems, nil
-	case *limit < 1:
+	case *limit < 1 || *limit > math.MaxInt32:
 		return 0, refused{problem.NewRequestMalformed("The parameter limit is " + limitHint + ".")}
 	}
 	return min(*limit, mostItems), nil
 }
 
-var limitHint = "a whole number from 1 to " + strconv.Itoa(mostItems)
+// limitHint says what a limit is. What is above the most counts as the most: a page never says by its length that
+// it is the last.
+var limitHint = "a whole number from 1 on; what is above " + strconv.Itoa(mostItems) + " counts as " + strconv.Itoa(mostItems)
 
-// stateOf reads the parameter state; Unseen stands for all.
-func stateOf(state *reconciliation.RecordState) (idempotency.State, error) {
-	if state == nil {
-		return idempotency.Unseen, nil
-	}
-	s, ok := idempotency.ParseState(string(*state))
-	if !ok {
-		return s, refused{problem.NewRequestMalformed("The parameter state is one of executing, completed, not_executed, unknown, cancelled and forgotten.")}
-	}
-	return s, nil
-}
-
-// wantsEvents reports whether a client asks for a stream of events, whatever else it takes.
-func wantsEvents(h http.Header) bool {
-	for _, line := range h.Values("Accept") {
-		for member := range strings.SplitSeq(line, ",") {
-			if kind, params, err := mime.ParseMediaType(member); err == nil && kind == eventStream && params["q"] != "0" {
-				return true
+// statesOf reads the parameters state, each of which may be a list; none stands for all.
+func statesOf(lists []reconciliation.RecordState) (states idempotency.StateSet, err error) {
+	for _, list := range lists {
+		for name := range strings.SplitSeq(string(list), ",") {
+			s, ok := idempotency.ParseState(name)
+			if !ok {
+				return 0, refused{problem.NewRequestMalformed("The parameter state is one or several, between commas, of executing, completed, not_executed, unknown, cancelled and forgotten.")}
 			}
+			states = states.With(s)
 		}
 	}
-	return false
+	return states, nil
 }

@@ -295,7 +295,9 @@ func (a *api) GetResponse(ctx context.Context, in reconciliation.GetResponseRequ
 		}
 	case idempotency.Forgotten:
 		return nil, refused{a.about(call, Forgotten(rec), rec)}
-	case idempotency.Executing, idempotency.NotExecuted, idempotency.Unknown, idempotency.Cancelled:
+	case idempotency.Cancelled:
+		return nil, refused{a.about(call, problem.NewCancelled(), rec)}
+	case idempotency.Executing, idempotency.NotExecuted, idempotency.Unknown:
 		return nil, refused{a.about(call, problem.NewNotSettled(problem.OfRecord(rec.Believed()), nextOf(rec)), rec)}
 	}
 	h := call.header
@@ -392,7 +394,8 @@ func (a *api) waitOf(seconds *int) (time.Duration, error) {
 }
 
 func (a *api) waitHint() string {
-	return "a whole number of seconds, at most " + strconv.Itoa(int(a.MaxWait.Seconds()))
+	most := strconv.Itoa(int(a.MaxWait.Seconds()))
+	return "a whole number of seconds; what is above " + most + " counts as " + most
 }
 
 // etag covers operation, attempt and revision, and the state, which also changes by age.

@@ -35,10 +35,10 @@ const (
 
 // stream answers with events. A cursor that has expired is no problem here: to a client that reconnects by
 // itself a refusal would be the end.
-func (a *api) stream(c *call, state idempotency.State, r *idempotency.Reading, err error) (reconciliation.ListRequestsResponseObject, error) {
+func (a *api) stream(c *call, states idempotency.StateSet, r *idempotency.Reading, err error) (reconciliation.ListRequestsResponseObject, error) {
 	reset := errors.Is(err, idempotency.ErrCursorExpired)
 	if reset {
-		r, err = a.Feed.Open(a.Work, c.caller, state, "")
+		r, err = a.Feed.Open(a.Work, c.caller, states, "")
 	}
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func (a *api) stream(c *call, state idempotency.State, r *idempotency.Reading, e
 		items, caughtUp, err := r.Poll(ctx, eventsAtOnce)
 		if errors.Is(err, idempotency.ErrCursorExpired) { // it is of another history of the store
 			reset = true
-			if r, err = a.again(c, state, r); err == nil {
+			if r, err = a.again(c, states, r); err == nil {
 				before = r.Cursor()
 				items, caughtUp, err = r.Poll(ctx, eventsAtOnce)
 			}
@@ -89,7 +89,7 @@ func (a *api) stream(c *call, state idempotency.State, r *idempotency.Reading, e
 			items, caughtUp, err = r.Follow(ctx, eventsAtOnce, timer.C)
 			timer.Stop()
 			if errors.Is(err, idempotency.ErrCursorExpired) {
-				if r, err = a.again(c, state, r); err == nil {
+				if r, err = a.again(c, states, r); err == nil {
 					e.write("reset", r.Cursor(), nil)
 				}
 			}
@@ -106,8 +106,8 @@ func (a *api) stream(c *call, state idempotency.State, r *idempotency.Reading, e
 }
 
 // again begins at the start. Only with an error the reading is the one before.
-func (a *api) again(c *call, state idempotency.State, r *idempotency.Reading) (*idempotency.Reading, error) {
-	fresh, err := a.Feed.Open(a.Work, c.caller, state, "")
+func (a *api) again(c *call, states idempotency.StateSet, r *idempotency.Reading) (*idempotency.Reading, error) {
+	fresh, err := a.Feed.Open(a.Work, c.caller, states, "")
 	if err != nil {
 		return r, err
 	}

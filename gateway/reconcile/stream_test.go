@@ -54,14 +54,3 @@ func TestEventsWaitForNobodyForLong(t *testing.T) {
 		t.Errorf("error %v; %d writes after it", e.err, c.writes-writes)
 	}
 }
-
-func TestWantsEvents(t *testing.T) {
-	for accept, want := range map[string]bool{
-		"": false, "*/*": false, "application/json": false, "text/event-stream": true, "TEXT/event-stream; charset=utf-8": true,
-		"application/json, text/event-stream;q=0.5": true, "text/event-stream;q=0, application/json": false, "text/event-streams": false,
-	} {
-		if got := wantsEvents(http.Header{"Accept": {accept}}); got != want {
-			t.Errorf("Accept: %s: %v", accept, got)
-		}
-	}
-}

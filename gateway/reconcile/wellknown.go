@@ -11,11 +11,12 @@ import (
 // Facts are what a client may rely on. Durations are whole seconds, sizes bytes.
 type Facts = reconciliation.Facts
 
-// GetFacts answers with what a client may rely on.
+// GetFacts answers with what a client may rely on. It is about no record, so State and Next are those of an empty list;
+// they are there so that a client can tell the gateway from what may answer in its place.
 func (a *api) GetFacts(ctx context.Context, _ reconciliation.GetFactsRequestObject) (reconciliation.GetFactsResponseObject, error) {
 	facts := a.Facts
 	facts.ServerTime = a.Now().UTC()
-	callOf(ctx).header.Set("Cache-Control", "no-store")
+	callOf(ctx).stampNone()
 	return inJSON(http.StatusOK, facts), nil
 }
 
@@ -27,7 +28,7 @@ func (a *api) GetProblemPage(ctx context.Context, in reconciliation.GetProblemPa
 	}
 	h := callOf(ctx).header
 	h.Set("Content-Security-Policy", problem.PagePolicy)
-	h.Set("Cache-Control", "public, max-age=3600")
+	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", problem.PageType)
 	return answer(func(w http.ResponseWriter) error {
 		w.WriteHeader(http.StatusOK)

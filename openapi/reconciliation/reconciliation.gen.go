@@ -129,7 +129,8 @@ type Query struct {
 	// Keys Keys as they are, neither quoted nor percent-encoded. One that is there twice is answered once.
 	Keys []string `json:"keys"`
 
-	// Wait Seconds to hold the answer until every record is settled.
+	// Wait Seconds to hold the answer until every record is settled. What is above the gateway's longest wait counts as that. Keys without a
+	// record hold nothing: what they need, to be sent again, need not wait for the others.
 	Wait *int `json:"wait,omitempty"`
 }
 
@@ -216,6 +217,9 @@ type Times struct {
 	Expires     *Instant `json:"expires"`
 }
 
+// Wait defines model for Wait.
+type Wait = int
+
 // FirstSent defines model for firstSent.
 type FirstSent = string
 
@@ -231,23 +235,26 @@ type NotThatPart = Problem
 // ListRequestsParams defines parameters for ListRequests.
 type ListRequestsParams struct {
 	// Since The member next of the list before; left out or empty for all.
-	Since *string      `form:"since,omitempty" json:"since,omitempty"`
-	State *RecordState `form:"state,omitempty" json:"state,omitempty"`
+	Since *string `form:"since,omitempty" json:"since,omitempty"`
 
-	// Limit Of items; 100 if it is left out.
+	// State All that are asked for, each as a parameter of its own or several in one, between commas; any if it is left out.
+	State []RecordState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Limit Of items; 100 if it is left out, and what is above 1000 counts as 1000.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
-	// Wait Seconds to hold an answer that would be empty.
-	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
+	// Wait Seconds to hold an answer that would be empty. What is above the gateway's longest wait counts as that.
+	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
 
-	// LastEventID Id of the last event that has arrived.
+	// LastEventID Id of the last event that has arrived. Only a stream looks at it.
 	LastEventID *string `json:"Last-Event-ID,omitempty"`
 }
 
 // GetRequestParams defines parameters for GetRequest.
 type GetRequestParams struct {
-	// Wait Seconds to hold the answer until the record is settled, or, with If-None-Match, until it changes.
-	Wait *int `form:"wait,omitempty" json:"wait,omitempty"`
+	// Wait Seconds to hold the answer until the record is settled, or, with If-None-Match, until it changes. What is above the gateway's longest
+	// wait counts as that. A key without a record holds nothing.
+	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
 
 	// Include `body` adds the content of the response.
 	Include     *GetRequestParamsInclude `form:"include,omitempty" json:"include,omitempty"`
@@ -380,8 +387,8 @@ type ClientInterface interface {
 
 	// ListRequests All records of the caller, in the order of their last changes
 	//
-	// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state;
-	// a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
+	// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state, or in any
+	// of several; a record that was in one and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
 	// limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
 	// cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
 	// furthest from being settled, as in a query; `unseen` and `done` for an empty page. Where `caught_up` is false Next is never `done` or
@@ -390,12 +397,12 @@ type ClientInterface interface {
 	// A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
 	// vanish without a report.
 	//
-	// With `Accept: text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line
+	// Where `Accept` names `text/event-stream` and does not prefer JSON, the same list is a stream that goes on: per change an event `request` with a record as its one line
 	// of data and the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once, whenever everything has come, and every 15
 	// seconds; `reset` when the cursor has expired, after which the list begins at its start; `bye` with a `reason` (`draining`, `unauthenticated`,
-	// `store-unavailable`) before the gateway ends it. `Last-Event-ID` beats `since`.
+	// `store-unavailable`) before the gateway ends it. There `Last-Event-ID` beats `since`.
 	//
-	// A cursor is good for one caller and one `state`, on every gateway of the store, for as long as records are kept. Any other is refused with
+	// A cursor is good for one caller and the same states, on every gateway of the store, for as long as records are kept. Any other is refused with
 	// 410 `cursor-expired`; so is every cursor from before the store was restored or replaced.
 	//
 	// Corresponds with GET /_reconcile/v1/requests (the `ListRequests` operationId).
@@ -422,6 +429,8 @@ type ClientInterface interface {
 	CancelRequest(ctx context.Context, key Key, params *CancelRequestParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetResponse The stored response's content, in its own content type
+	//
+	// Without one: 404 `unseen`; 409 `not-settled` while the record is executing, unknown or not_executed; 409 `cancelled`; 410 `response-forgotten`.
 	//
 	// Corresponds with GET /_reconcile/v1/requests/{key}/response (the `GetResponse` operationId).
 	GetResponse(ctx context.Context, key Key, params *GetResponseParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -499,8 +508,8 @@ func (c *Client) QueryRequests(ctx context.Context, body QueryRequestsJSONReques
 
 // ListRequests All records of the caller, in the order of their last changes
 //
-// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state;
-// a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
+// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state, or in any
+// of several; a record that was in one and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
 // limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
 // cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
 // furthest from being settled, as in a query; `unseen` and `done` for an empty page. Where `caught_up` is false Next is never `done` or
@@ -509,12 +518,12 @@ func (c *Client) QueryRequests(ctx context.Context, body QueryRequestsJSONReques
 // A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
 // vanish without a report.
 //
-// With `Accept: text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line
+// Where `Accept` names `text/event-stream` and does not prefer JSON, the same list is a stream that goes on: per change an event `request` with a record as its one line
 // of data and the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once, whenever everything has come, and every 15
 // seconds; `reset` when the cursor has expired, after which the list begins at its start; `bye` with a `reason` (`draining`, `unauthenticated`,
-// `store-unavailable`) before the gateway ends it. `Last-Event-ID` beats `since`.
+// `store-unavailable`) before the gateway ends it. There `Last-Event-ID` beats `since`.
 //
-// A cursor is good for one caller and one `state`, on every gateway of the store, for as long as records are kept. Any other is refused with
+// A cursor is good for one caller and the same states, on every gateway of the store, for as long as records are kept. Any other is refused with
 // 410 `cursor-expired`; so is every cursor from before the store was restored or replaced.
 //
 // Corresponds with GET /_reconcile/v1/requests (the `ListRequests` operationId).
@@ -581,6 +590,8 @@ func (c *Client) CancelRequest(ctx context.Context, key Key, params *CancelReque
 }
 
 // GetResponse The stored response's content, in its own content type
+//
+// Without one: 404 `unseen`; 409 `not-settled` while the record is executing, unknown or not_executed; 409 `cancelled`; 410 `response-forgotten`.
 //
 // Corresponds with GET /_reconcile/v1/requests/{key}/response (the `GetResponse` operationId).
 func (c *Client) GetResponse(ctx context.Context, key Key, params *GetResponseParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -738,7 +749,7 @@ func NewListRequestsRequest(server string, params *ListRequestsParams) (*http.Re
 
 		if params.State != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "array", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -1134,8 +1145,8 @@ type ClientWithResponsesInterface interface {
 
 	// ListRequestsWithResponse All records of the caller, in the order of their last changes
 	//
-	// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state;
-	// a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
+	// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state, or in any
+	// of several; a record that was in one and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
 	// limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
 	// cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
 	// furthest from being settled, as in a query; `unseen` and `done` for an empty page. Where `caught_up` is false Next is never `done` or
@@ -1144,12 +1155,12 @@ type ClientWithResponsesInterface interface {
 	// A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
 	// vanish without a report.
 	//
-	// With `Accept: text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line
+	// Where `Accept` names `text/event-stream` and does not prefer JSON, the same list is a stream that goes on: per change an event `request` with a record as its one line
 	// of data and the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once, whenever everything has come, and every 15
 	// seconds; `reset` when the cursor has expired, after which the list begins at its start; `bye` with a `reason` (`draining`, `unauthenticated`,
-	// `store-unavailable`) before the gateway ends it. `Last-Event-ID` beats `since`.
+	// `store-unavailable`) before the gateway ends it. There `Last-Event-ID` beats `since`.
 	//
-	// A cursor is good for one caller and one `state`, on every gateway of the store, for as long as records are kept. Any other is refused with
+	// A cursor is good for one caller and the same states, on every gateway of the store, for as long as records are kept. Any other is refused with
 	// 410 `cursor-expired`; so is every cursor from before the store was restored or replaced.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -1185,6 +1196,8 @@ type ClientWithResponsesInterface interface {
 
 	// GetResponseWithResponse The stored response's content, in its own content type
 	//
+	// Without one: 404 `unseen`; 409 `not-settled` while the record is executing, unknown or not_executed; 409 `cancelled`; 410 `response-forgotten`.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /_reconcile/v1/requests/{key}/response (the `GetResponse` operationId).
@@ -1193,7 +1206,9 @@ type ClientWithResponsesInterface interface {
 
 // GetFactsResponse200Headers the declared response headers of an HTTP 200 response for GetFacts
 type GetFactsResponse200Headers struct {
-	CacheControl string
+	CacheControl     string
+	IdempotencyNext  Next
+	IdempotencyState State
 }
 
 // GetFactsResponseDefaultHeaders the declared response headers of an HTTP default response for GetFacts
@@ -1259,6 +1274,11 @@ func (r GetFactsResponse) ContentType() string {
 	return ""
 }
 
+// GetProblemPageResponse200Headers the declared response headers of an HTTP 200 response for GetProblemPage
+type GetProblemPageResponse200Headers struct {
+	CacheControl string
+}
+
 // GetProblemPageResponseDefaultHeaders the declared response headers of an HTTP default response for GetProblemPage
 type GetProblemPageResponseDefaultHeaders struct {
 	CacheControl        string
@@ -1275,6 +1295,8 @@ type GetProblemPageResponse struct {
 	HTTPResponse *http.Response
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetProblemPageResponse200Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
 	HeadersDefault *GetProblemPageResponseDefaultHeaders
 }
@@ -1390,6 +1412,7 @@ type ListRequestsResponse200Headers struct {
 	IdempotencyNext  Next
 	IdempotencyState State
 	RetryAfter       *int
+	Vary             string
 }
 
 // ListRequestsResponseDefaultHeaders the declared response headers of an HTTP default response for ListRequests
@@ -1885,8 +1908,8 @@ func (c *ClientWithResponses) QueryRequestsWithResponse(ctx context.Context, bod
 
 // ListRequestsWithResponse All records of the caller, in the order of their last changes
 //
-// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state;
-// a record that was in it and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
+// Each record is there once, at its latest state, where it changed last. With `state`, the first list has the records in that state, or in any
+// of several; a record that was in one and has changed after that list is reported too, whatever its state is now. A page may have fewer items than the
 // limit, or none, and not be the end: `caught_up` says whether it is. It says false, too, when something of the caller's is committed that
 // cannot be shown yet, because an earlier commit may still come; it comes later. State and Next are those of the record that is
 // furthest from being settled, as in a query; `unseen` and `done` for an empty page. Where `caught_up` is false Next is never `done` or
@@ -1895,12 +1918,12 @@ func (c *ClientWithResponses) QueryRequestsWithResponse(ctx context.Context, bod
 // A record whose content has expired by age is not reported for that: `times.body_expires` has said so. Records whose time is over
 // vanish without a report.
 //
-// With `Accept: text/event-stream` the same list is a stream that goes on: per change an event `request` with a record as its one line
+// Where `Accept` names `text/event-stream` and does not prefer JSON, the same list is a stream that goes on: per change an event `request` with a record as its one line
 // of data and the cursor as its id; an event `sync` (`{"caught_up":true}`, with id) at once, whenever everything has come, and every 15
 // seconds; `reset` when the cursor has expired, after which the list begins at its start; `bye` with a `reason` (`draining`, `unauthenticated`,
-// `store-unavailable`) before the gateway ends it. `Last-Event-ID` beats `since`.
+// `store-unavailable`) before the gateway ends it. There `Last-Event-ID` beats `since`.
 //
-// A cursor is good for one caller and one `state`, on every gateway of the store, for as long as records are kept. Any other is refused with
+// A cursor is good for one caller and the same states, on every gateway of the store, for as long as records are kept. Any other is refused with
 // 410 `cursor-expired`; so is every cursor from before the store was restored or replaced.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -1960,6 +1983,8 @@ func (c *ClientWithResponses) CancelRequestWithResponse(ctx context.Context, key
 
 // GetResponseWithResponse The stored response's content, in its own content type
 //
+// Without one: 404 `unseen`; 409 `not-settled` while the record is executing, unknown or not_executed; 409 `cancelled`; 410 `response-forgotten`.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /_reconcile/v1/requests/{key}/response (the `GetResponse` operationId).
@@ -2010,6 +2035,20 @@ func ParseGetFactsResponse(rsp *http.Response) (*GetFactsResponse, error) {
 				return nil, err
 			}
 			headers.CacheControl = value
+		}
+		if values := rsp.Header.Values("Idempotency-Next"); len(values) > 0 {
+			var value Next
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Next", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyNext = value
+		}
+		if values := rsp.Header.Values("Idempotency-State"); len(values) > 0 {
+			var value State
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-State", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyState = value
 		}
 		response.Headers200 = &headers
 	case true:
@@ -2093,6 +2132,16 @@ func ParseGetProblemPageResponse(rsp *http.Response) (*GetProblemPageResponse, e
 	}
 
 	switch {
+	case rsp.StatusCode == 200:
+		var headers GetProblemPageResponse200Headers
+		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Cache-Control", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CacheControl = value
+		}
+		response.Headers200 = &headers
 	case true:
 		var headers GetProblemPageResponseDefaultHeaders
 		if values := rsp.Header.Values("Cache-Control"); len(values) > 0 {
@@ -2332,6 +2381,13 @@ func ParseListRequestsResponse(rsp *http.Response) (*ListRequestsResponse, error
 				return nil, err
 			}
 			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("Vary"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Vary", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Vary = value
 		}
 		response.Headers200 = &headers
 	case true:
@@ -3323,7 +3379,7 @@ func (w *ServerInterfaceWrapper) ListRequests(ctx echo.Context) error {
 
 	// ------------- Optional query parameter "state" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", ctx.QueryParams(), &params.State, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter state: %s", err))
 	}
@@ -3674,7 +3730,9 @@ type GetFactsResponseObject interface {
 }
 
 type GetFacts200ResponseHeaders struct {
-	CacheControl string
+	CacheControl     string
+	IdempotencyNext  Next
+	IdempotencyState State
 }
 
 type GetFacts200JSONResponse struct {
@@ -3690,6 +3748,8 @@ func (response GetFacts200JSONResponse) VisitGetFactsResponse(w http.ResponseWri
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
+	w.Header().Set("Idempotency-Next", fmt.Sprint(response.Headers.IdempotencyNext))
+	w.Header().Set("Idempotency-State", fmt.Sprint(response.Headers.IdempotencyState))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3736,8 +3796,13 @@ type GetProblemPageResponseObject interface {
 	VisitGetProblemPageResponse(w http.ResponseWriter) error
 }
 
+type GetProblemPage200ResponseHeaders struct {
+	CacheControl string
+}
+
 type GetProblemPage200TextHTMLResponse struct {
 	Body          io.Reader
+	Headers       GetProblemPage200ResponseHeaders
 	ContentLength int64
 }
 
@@ -3747,6 +3812,7 @@ func (response GetProblemPage200TextHTMLResponse) VisitGetProblemPageResponse(w 
 	if response.ContentLength != 0 {
 		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
 	}
+	w.Header().Set("Cache-Control", fmt.Sprint(response.Headers.CacheControl))
 	w.WriteHeader(200)
 
 	if closer, ok := response.Body.(io.ReadCloser); ok {
@@ -3873,6 +3939,7 @@ type ListRequests200ResponseHeaders struct {
 	IdempotencyNext  Next
 	IdempotencyState State
 	RetryAfter       *int
+	Vary             string
 }
 
 type ListRequests200JSONResponse struct {
@@ -3893,6 +3960,7 @@ func (response ListRequests200JSONResponse) VisitListRequestsResponse(w http.Res
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
+	w.Header().Set("Vary", fmt.Sprint(response.Headers.Vary))
 	w.WriteHeader(200)
 	_, err := buf.WriteTo(w)
 	return err
@@ -3916,6 +3984,7 @@ func (response ListRequests200TextEventStreamResponse) VisitListRequestsResponse
 	if response.Headers.RetryAfter != nil {
 		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
 	}
+	w.Header().Set("Vary", fmt.Sprint(response.Headers.Vary))
 	w.WriteHeader(200)
 
 	if closer, ok := response.Body.(io.ReadCloser); ok {

@@ -16,8 +16,8 @@ export type Change =
 export interface FeedOptions extends Connection {
   /** Where to begin: a cursor, or "" for the start. */
   since?: string;
-  /** Only records of this state; those that leave it are told, too. */
-  state?: string;
+  /** Only records in this state, or in any of these; those that leave them are told, too. */
+  state?: string | readonly string[];
   /** Ends the feed. */
   signal?: AbortSignal;
   /** Milliseconds without a word after which a connection counts as dead. The gateway speaks every 15 s. Default: 45,000. */
@@ -82,7 +82,7 @@ class Later extends Error {
 /** The events of one connection. */
 async function* connect(options: FeedOptions, cursor: string, parser: EventParser, stop: AbortSignal): AsyncGenerator<ServerEvent> {
   const url = reconciliation(options, '/requests');
-  if (options.state) url.searchParams.set('state', options.state);
+  for (const state of [options.state || []].flat()) url.searchParams.append('state', state);
   const headers: [string, string][] = [['accept', 'text/event-stream']];
   if (cursor) headers.push(['last-event-id', cursor]);
   const request = await prepare(options, { method: 'GET', url: url.href, headers });

@@ -396,7 +396,7 @@ func TestEveryProblemHasItsPage(t *testing.T) {
 		response-forgotten key-too-old deadline-passed record-damaged internal unseen not-settled too-late too-many-keys cursor-expired
 		range-not-satisfiable precondition-failed`) {
 		a := g.Get(t, "/.well-known/idempotency/problems/"+slug)
-		if a.Status != 200 || !strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") || !strings.Contains(a.Body, slug) || !strings.Contains(a.Body, "What to do") {
+		if a.Status != 200 || !strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") || !strings.Contains(a.Body, slug) || !strings.Contains(a.Body, "What to do") || a.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %s", slug, a.Status, a.Header.Get("Content-Type"))
 		}
 	}

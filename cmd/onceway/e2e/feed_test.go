@@ -110,6 +110,14 @@ func TestList(t *testing.T) {
 		if keys, _ := listed(t, g, "state=not_executed", "", ann...); len(keys) != 0 {
 			t.Errorf("not executed: %v", keys)
 		}
+		// Several states are one filter, however they are named.
+		settled, rest := listed(t, g, "state=cancelled&state=completed", "", ann...)
+		if !slices.Equal(settled, []string{made + " completed", failed + " cancelled"}) {
+			t.Errorf("cancelled and completed: %v", settled)
+		}
+		if keys, _ := listed(t, g, "state=completed,cancelled", rest, ann...); len(keys) != 0 {
+			t.Errorf("nothing was cancelled or completed since: %v", keys)
+		}
 		if keys, _ := listed(t, g, "", "", ann...); !slices.Equal(keys, []string{made + " completed", lost + " unknown", failed + " cancelled", again + " unknown"}) {
 			t.Errorf("anew: %v", keys)
 		}
@@ -122,15 +130,26 @@ func TestList(t *testing.T) {
 			{"since=" + all, []string{"X-User-Id", "bob"}},
 			{"since=" + doubts, ann},
 			{"state=completed&since=" + doubts, ann},
+			{"state=unknown,completed&since=" + doubts, ann},
+			{"state=completed&since=" + rest, ann},
 			{"since=" + all[:len(all)-1], ann},
 			{"since=nonsense", ann},
 		} {
 			g.Get(t, listPath+"?"+q.query, q.header...).Is(t, cursorExpired)
 		}
-		for _, q := range []string{"limit=0", "limit=x", "limit=-1", "wait=x", "state=made", "state=unseen"} {
+		for _, q := range []string{"limit=0", "limit=x", "limit=-1", "limit=2147483648", "wait=x", "wait=2147483648", "state=made", "state=unseen",
+			"state=unknown,made", "state=unknown&state=made", "state=unknown,"} {
 			g.Get(t, listPath+"?"+q, ann...).Is(t, refused(400, "request-malformed"))
 		}
 		g.Get(t, listPath).Is(t, unauthorised)
+
+		// What is above the most is the most: no page says by its length that it is the last.
+		list(t, g, "limit=2147483647&wait=2147483647", ann...)
+		// A list is no stream: where it begins is said by its address alone.
+		a := g.Get(t, listPath+"?since="+all, append(ann, "Last-Event-ID", "nonsense", "Accept", "text/event-stream;q=0.0, application/json;q=0.1")...)
+		if h := a.Header; a.Status != 200 || h.Get("Vary") != "Accept" || h.Get("Content-Type") != "application/json" {
+			t.Errorf("%d %v", a.Status, h)
+		}
 
 		// It survives the gateway.
 		g.Signal(t, syscall.SIGKILL)
@@ -209,7 +228,7 @@ func TestStream(t *testing.T) {
 		before := rig.Request{Key: newKey(), Body: "a"}
 		g.Do(t, before).Is(t, executed)
 		s := streaming(t, g, listPath)
-		if h := s.header; h.Get("Cache-Control") != "no-store" || h.Get("Idempotency-State") == "" {
+		if h := s.header; h.Get("Cache-Control") != "no-store" || h.Get("Vary") != "Accept" || h.Get("Idempotency-State") == "" {
 			t.Errorf("%v", h)
 		}
 		first := s.any(t)

@@ -160,8 +160,16 @@ func readResponse(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
 		unsettled := rig.Request{Key: newKey(), Body: "a", Script: script}
 		g.Do(t, unsettled)
 		next := map[string]string{"unknown": "reconcile", "not_executed": "resend"}[state]
-		g.Get(t, recordPath(unsettled.Key)+"/response").Is(t, rig.Want{Status: 409, State: state, Next: next, Slug: "not-settled", Record: true})
+		a := g.Get(t, recordPath(unsettled.Key)+"/response")
+		a.Is(t, rig.Want{Status: 409, State: state, Next: next, Slug: "not-settled", Record: true})
+		if says := map[string]string{"unknown": "may have been executed", "not_executed": "was not executed"}[state]; !strings.Contains(a.Body, says) {
+			t.Errorf("%s: %s", state, a.Body)
+		}
 	}
+	// That it was cancelled is final: nobody is to wait for an answer.
+	forbidden := newKey()
+	g.Do(t, cancellation(forbidden)).Is(t, cancelledNow)
+	g.Get(t, recordPath(forbidden)+"/response").Is(t, isCancelled)
 }
 
 // A key in a path is encoded once and decoded once: none becomes another, and none another path.
@@ -230,8 +238,9 @@ func TestWellKnown(t *testing.T) {
 	}
 	decode(t, a.Body, &facts)
 	if a.Status != 200 || facts.BasePath != "/ask" || facts.KeyHeader != "X-Key" || facts.Retention.Response != 3600 || facts.Retention.Key != 7200 ||
+		a.Header.Get("Idempotency-State") != "unseen" || a.Header.Get("Idempotency-Next") != "done" || a.Header.Get("Cache-Control") != "no-store" ||
 		facts.Wait.Max != 20 || facts.Wait.Default != 3 || facts.Limits["request_body"] != 2<<20 || facts.ServerTime.IsZero() {
-		t.Errorf("%d %s", a.Status, a.Body)
+		t.Errorf("%d %v %s", a.Status, a.Header, a.Body)
 	}
 	g.Get(t, "/ask/requests/x").Is(t, rig.Want{Status: 404, State: "unseen", Next: "resend", Slug: "unseen"})
 }

@@ -98,6 +98,21 @@ test('the server says how soon it wants to be asked again', async (t) => {
   stop.abort();
 });
 
+test('states are named one by one', async (t) => {
+  const asked: (string | undefined)[] = [];
+  for (const state of ['', 'unknown', ['unknown', 'executing']]) {
+    const told: Turn = (response, request) => {
+      asked.push(request.url);
+      stream(sync('1'))(response, request);
+    };
+    const { source, stop } = await feed(t, [told], { state });
+    assert.deepEqual(await take(source, 1), ['sync@1']);
+    stop.abort();
+  }
+  const path = '/_reconcile/v1/requests';
+  assert.deepEqual(asked, [path, `${path}?state=unknown`, `${path}?state=unknown&state=executing`]);
+});
+
 test('silence ends a connection', async (t) => {
   const { source, begun, stop } = await feed(t, [stream(request('1', 'a')), stream(sync('2'))], { silence: 100 });
   assert.deepEqual(await take(source, 2), ['a@1', 'sync@2']);
