@@ -197,6 +197,9 @@ func (s *server) stop() error {
 	s.engine.CloseWatches()
 	s.janitor.stop()
 	err := s.lease.Stop(ctx)
+	if err != nil {
+		err = fmt.Errorf("the lease could not be given back, and lapses by itself: %w", err)
+	}
 	if s.spool != nil {
 		err = errors.Join(err, s.leaveSpool(ctx))
 	}

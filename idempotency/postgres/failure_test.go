@@ -200,6 +200,20 @@ func TestASilentServer(t *testing.T) {
 		results, err := s.Apply(context.Background(), claims)
 		return err == nil && results[0].Applied
 	})
+
+	// Nor does it keep a process from ending. The driver alone would say goodbye for 15 s.
+	hole.silence(true)
+	if _, err := s.Apply(context.Background(), newClaims(1, owner)); err == nil {
+		t.Error("the server answers")
+	}
+	closed := make(chan struct{})
+	go func() { defer close(closed); s.Close() }()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("closing waits for a server that says nothing")
+		<-closed
+	}
 }
 
 // hole is a TCP proxy that can stop forwarding without closing.

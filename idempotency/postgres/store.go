@@ -143,12 +143,27 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Close waits for running calls and closes all connections.
+// farewell is how long Close waits. The driver itself takes fifteen seconds to give a connection up on which a call
+// got no answer.
+const farewell = time.Second
+
+// Close waits for running calls and closes all connections, but never waits for long: a server that does not answer
+// must not keep a process from ending.
 func (s *Store) Close() {
+	var pools sync.WaitGroup
 	for _, pool := range []*pgxpool.Pool{s.claims, s.asks, s.outcomes, s.leases} {
 		if pool != nil {
-			pool.Close()
+			pools.Go(pool.Close)
 		}
+	}
+	closed := make(chan struct{})
+	go func() {
+		pools.Wait()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(farewell):
 	}
 }
 

@@ -294,6 +294,9 @@ func (t Resolve)`}),
 	{name: "Postgres: feed forgets what is still needed", file: "idempotency/postgres/sql/feed_purge.sql", pkg: "idempotency/postgres", test: "TestTheFeedForgetsWhatNobodyNeeds",
 		edits: change("\n    AND NOT EXISTS (SELECT FROM requests r WHERE r.id = ANY(c.ids) AND r.changed = c.xid)", "")},
 
+	{name: "Postgres: a silent server keeps the process", file: "idempotency/postgres/store.go", pkg: "idempotency/postgres", test: "TestASilentServer",
+		edits: change("case <-time.After(farewell):", "case <-time.After(60 * farewell):")},
+
 	// Those of SQLite, whose conditions are the core's own.
 	{name: "SQLite: feed of another caller", file: "idempotency/sqlite/feed.go", pkg: "idempotency/sqlite", test: "TestConformance",
 		edits: []edit{{"if marks[[8]byte(entries[16:entryLength])] && p.Compare", "if p.Compare"}, {" && slices.Contains(q.Callers, r.Operation.Caller) {", " {"}}},
