@@ -6,6 +6,8 @@
 // sends again with the same key, and never guesses. What is not settled when a call ends, or the process, is still
 // in the outbox: [Client.Resume] settles it, and asks first.
 //
+// [Client.Follow] tells what changes of all requests of the caller, whoever sent them.
+//
 // What it promises is the gateway's promise (docs/guarantee.md), as long as every protected request goes to a
 // route that the gateway protects: what goes past the gateway is repeated without protection. An outcome may be
 // told twice if the process dies between; the request is not executed twice for that.

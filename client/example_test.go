@@ -25,6 +25,46 @@ func shop() *httptest.Server {
 	}))
 }
 
+// changes stands for the feed of a gateway, as server-sent events.
+func changes() *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Idempotency-State", "completed")
+		fmt.Fprint(w, "id: c1\nevent: request\ndata: {\"key\":\"order-4711\",\"state\":\"completed\",\"revision\":2}\n\n")
+		fmt.Fprint(w, "id: c2\nevent: sync\ndata: {\"caught_up\":true}\n\n")
+	}))
+}
+
+func ExampleClient_Follow() {
+	server := changes()
+	defer server.Close()
+	c, err := client.New(client.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	cursor := "" // as the last process kept it
+	upToDate := errors.New("up to date")
+	err = c.Follow(context.Background(), client.Feed{Gateway: server.URL, Since: cursor}, func(ch client.Change) error {
+		switch ch.Event {
+		case client.Changed:
+			fmt.Println(ch.Record.Key, "is", ch.Record.State)
+		case client.Reset:
+			fmt.Println("forget what you have: all records follow")
+		case client.Synced:
+			if ch.CaughtUp {
+				return upToDate // or go on: what changes is told as it happens
+			}
+		}
+		cursor = ch.Cursor // keep it together with the record, in one transaction
+		return nil
+	})
+	fmt.Println(err, "at", cursor)
+	// Output:
+	// order-4711 is completed
+	// up to date at c1
+}
+
 func Example() {
 	server := shop()
 	defer server.Close()

@@ -6,15 +6,18 @@ import (
 	"time"
 )
 
-// record is what a client needs of a record of the gateway.
-type record struct {
-	Key   string `json:"key"`
-	State string `json:"state"`
-	Next  string `json:"next"`
+// Record is what decides of a record of the gateway (openapi/reconciliation.yaml has the rest).
+type Record struct {
+	Key       string `json:"key"`
+	Operation string `json:"operation"` // UUID, by which the backend knows it
+	State     string `json:"state"`     // executing, completed, not_executed, unknown, cancelled or forgotten
+	Next      string `json:"next"`      // done, wait, resend, reconcile or stop
+	Revision  int64  `json:"revision"`  // grows with each change
+	Attempts  int    `json:"attempts"`
 }
 
 // answer is what the record decides, wherever it came from.
-func (r record) answer(floor time.Duration) answer {
+func (r Record) answer(floor time.Duration) answer {
 	if r.Next == done || r.Next == stop {
 		floor = 0
 	}
@@ -33,7 +36,7 @@ func readQuery(status int, h http.Header, content []byte, whole bool, keys []str
 		return answers
 	}
 	var found struct {
-		Records []record
+		Records []Record
 		Unseen  []string
 	}
 	if !whole || json.Unmarshal(content, &found) != nil {
@@ -49,7 +52,7 @@ func readQuery(status int, h http.Header, content []byte, whole bool, keys []str
 	}
 	for _, key := range found.Unseen {
 		if _, asked := answers[key]; asked {
-			answers[key] = record{Key: key, State: stateUnseen, Next: resend}.answer(all.floor)
+			answers[key] = Record{Key: key, State: stateUnseen, Next: resend}.answer(all.floor)
 		}
 	}
 	return answers

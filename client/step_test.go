@@ -36,7 +36,7 @@ type vectors struct {
 	}
 	Records []struct {
 		Entry, Want vectorEntry
-		Record      record
+		Record      Record
 	}
 }
 
