@@ -3,8 +3,6 @@ package idempotency
 import (
 	"context"
 	"errors"
-	"sync"
-	"time"
 )
 
 // ErrAnswerInSpool says that an answer is still on its way from this process's spool to the store, so that
@@ -29,39 +27,9 @@ func (e *Engine) Acknowledge(ctx context.Context, id OperationID) (Record, error
 	if before.State != Completed && before.State != Forgotten || before.Damaged {
 		return before, nil
 	}
-	e.erased.add(id, time.Now())
 	res, err := e.committer.Submit(Acknowledge{id}, nil)
-	e.cache.Drop(id) // also after an error: then it was perhaps erased
+	if err != nil {
+		e.erased.note(id, e.cache.Drop) // it was perhaps erased
+	}
 	return res.Record, err
-}
-
-// erased are operations whose content was, or may have been, erased from here. Whoever read one before that
-// and caches it only now must not bring the content back. Each is remembered for as long as a cached record
-// lives, and for at most twice that: every read that began before has long ended.
-type erased struct {
-	mu      sync.RWMutex
-	lately  map[OperationID]struct{}
-	before  map[OperationID]struct{}
-	rotated time.Time
-}
-
-// add is called before the erasure; the cache is dropped after it.
-func (s *erased) add(id OperationID, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lately == nil || now.Sub(s.rotated) > cacheTTL {
-		s.before, s.lately, s.rotated = s.lately, make(map[OperationID]struct{}), now
-	}
-	s.lately[id] = struct{}{}
-}
-
-// unless calls put if id was not erased, and lets no erasure begin meanwhile.
-func (s *erased) unless(id OperationID, put func()) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	_, lately := s.lately[id]
-	_, before := s.before[id]
-	if !lately && !before {
-		put()
-	}
 }

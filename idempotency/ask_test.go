@@ -61,6 +61,7 @@ func TestWhoAsks(t *testing.T) {
 				return err
 			}},
 		} {
+			g.cache.Drop(made.ID)
 			asked, looked := store.asked, store.looks()
 			if err := c.call(); err != nil {
 				t.Errorf("%s: %v", c.name, err)

@@ -72,8 +72,8 @@ type Committer struct {
 	stopped  context.Context
 	cut      context.CancelFunc // ends what is still being applied some time after stop
 	last     context.Context
-	// written, if set, is told of every operation whose record may have changed by a batch.
-	written atomic.Pointer[func(OperationID)]
+	// written, if set, is told of every record that may have changed by a batch, before anybody else.
+	written atomic.Pointer[func(*Record)]
 	// changed, if set, is told of the caller of every such record.
 	changed  atomic.Pointer[func(Caller)]
 	flushers sync.WaitGroup
@@ -282,7 +282,7 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 			}
 			// Told first: who hears of a refused claim may begin to wait, and there is nothing new for him.
 			if _, claim := it.t.(Claim); written != nil && (results[i].Applied || !claim) {
-				(*written)(it.op)
+				(*written)(&results[i].Record)
 				if changed != nil {
 					(*changed)(results[i].Record.Operation.Caller)
 				}

@@ -27,6 +27,8 @@ const cacheTTL = 60 * time.Second
 type Engine struct {
 	store     Store
 	ask       finder // reads for those who only ask
+	asks      *reads // the same of single records
+	finds     *reads // of single records for those who send requests
 	committer *Committer
 	lease     *Lease
 	cache     Cache
@@ -56,8 +58,13 @@ func NewEngine(store Store, committer *Committer, lease *Lease, cache Cache) *En
 	if s, ok := store.(AskStore); ok {
 		e.ask = s.Ask
 	}
+	e.asks = newReads(e.reader(e.ask), committer.o.Timeout, committer.o.Pacer.Yield)
+	e.finds = newReads(e.reader(store.Find), committer.o.Timeout, committer.o.Pacer.Yield)
 	e.watches = newWatches(e.FindAll, committer.o.Pacer.Spread)
-	written := e.watches.changed
+	written := func(r *Record) {
+		e.forget(r)
+		e.watches.changed(r.ID)
+	}
 	committer.written.Store(&written)
 	return e
 }
@@ -68,6 +75,7 @@ func (e *Engine) NewFeed(store FeedStore, o FeedOptions) *Feed {
 		o.Spread = func(most time.Duration) time.Duration { return e.committer.o.Pacer.Spread(OperationID{}, most) }
 	}
 	f := NewFeed(store, o)
+	f.seen = e.forget
 	changed := f.Changed
 	e.committer.changed.Store(&changed)
 	return f
@@ -247,11 +255,7 @@ func (e *Engine) grounded(id OperationID, f *flight, err error) error {
 
 // Find reads one record, without its place in this process's memory. An answer in the spool counts.
 func (e *Engine) Find(ctx context.Context, id OperationID) (Record, error) {
-	records, err := e.FindAll(ctx, []OperationID{id})
-	if err != nil {
-		return Record{}, err
-	}
-	return records[0], nil
+	return e.one(ctx, e.finds, id)
 }
 
 // FindAll is Find for several operations, in their order. Apart from answers in the spool all are read at
@@ -262,11 +266,14 @@ func (e *Engine) FindAll(ctx context.Context, ids []OperationID) ([]Record, erro
 
 // asked is Find for those who only ask.
 func (e *Engine) asked(ctx context.Context, id OperationID) (Record, error) {
-	records, err := e.findBy(ctx, e.ask, []OperationID{id})
-	if err != nil {
-		return Record{}, err
+	return e.one(ctx, e.asks, id)
+}
+
+func (e *Engine) one(ctx context.Context, by *reads, id OperationID) (Record, error) {
+	if rec, ok := e.spooled(id); ok {
+		return rec, nil
 	}
-	return records[0], nil
+	return by.one(ctx, id)
 }
 
 func (e *Engine) findBy(ctx context.Context, find finder, ids []OperationID) ([]Record, error) {
@@ -284,36 +291,67 @@ func (e *Engine) findBy(ctx context.Context, find finder, ids []OperationID) ([]
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.committer.o.Timeout)
 	defer cancel()
-	asOf := time.Now()
-	found, err := find(ctx, stored)
+	found, err := e.reader(find)(ctx, stored)
 	if err != nil {
 		return nil, err
-	}
-	if len(found) != len(stored) {
-		return nil, fmt.Errorf("the store returned %d records for %d operations", len(found), len(stored))
 	}
 	for i, id := range ids {
 		if records[i].ID == id && records[i].State != Unseen {
 			continue // of the spool
 		}
-		if found[0].ID != id {
-			return nil, errors.New("the store returned another record than asked for")
-		}
 		records[i], found = found[0], found[1:]
-		e.remember(records[i], asOf)
 	}
 	return records, nil
+}
+
+// reader returns a finder that trusts no store to answer what it was asked, and remembers what it has read.
+func (e *Engine) reader(find finder) finder {
+	return func(ctx context.Context, ids []OperationID) ([]Record, error) {
+		asOf := time.Now()
+		found, err := find(ctx, ids)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) != len(ids) {
+			return nil, fmt.Errorf("the store returned %d records for %d operations", len(found), len(ids))
+		}
+		for i, id := range ids {
+			if found[i].ID != id {
+				return nil, errors.New("the store returned another record than asked for")
+			}
+			e.remember(found[i], asOf)
+		}
+		return found, nil
+	}
 }
 
 // remember caches what cannot change any more, except by being forgotten. The record was asked for at
 // asOf: what has passed since counts.
 func (e *Engine) remember(r Record, asOf time.Time) {
+	e.forget(&r)
 	if r.State != Completed || r.Damaged || r.Response == nil || !r.Response.Replayable {
 		return
 	}
 	if ttl := min(cacheTTL, r.BodyExpires.Sub(r.Observed)) - time.Since(asOf); ttl > 0 {
-		e.erased.unless(r.ID, func() { e.cache.Put(r, ttl) })
+		e.erased.unless(r.ID, asOf, func() { e.cache.Put(r, ttl) })
 	}
+}
+
+// forget hears of every record that this process reads or writes. Whoever was told that an answer is forgotten
+// must not be shown it afterwards.
+func (e *Engine) forget(r *Record) {
+	if r.State == Forgotten {
+		e.erased.note(r.ID, e.cache.Drop)
+	}
+}
+
+// recall returns the record of an operation that has been completed, as this process knows it: for at most as
+// long as it may not know of an acknowledgement made elsewhere.
+func (e *Engine) recall(id OperationID) (Record, bool) {
+	if rec, ok := e.spooled(id); ok {
+		return rec, true
+	}
+	return e.cache.Get(id)
 }
 
 // Drain waits until every execution is settled, or ctx ends.

@@ -15,6 +15,7 @@ type Feed struct {
 	keep   time.Duration // how old a cursor may become
 	limit  time.Duration // of each query
 	now    func() time.Time
+	seen   func(*Record) // hears of what is read before readers do; may be nil
 	hub    *feedHub
 }
 
@@ -58,7 +59,13 @@ func (f *Feed) Lag(ctx context.Context) (time.Duration, error) { return f.store.
 func (f *Feed) query(ctx context.Context, q FeedQuery) (FeedPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
-	return f.store.Feed(ctx, q)
+	page, err := f.store.Feed(ctx, q)
+	if f.seen != nil {
+		for i := range page.Changes {
+			f.seen(&page.Changes[i].Record)
+		}
+	}
+	return page, err
 }
 
 // Reading is one reader's way along the feed of one caller. It is used by one goroutine.

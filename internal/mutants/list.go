@@ -33,14 +33,38 @@ var mutants = []mutant{
 		edits: change(`if rec, ok := e.sentFromHere(id); ok {`, `if rec, ok := e.sentFromHere(id); ok && false {`)},
 	{name: "executed all the same, and shown as cancelled", file: "idempotency/cancel.go", pkg: "idempotency", test: "TestCancelWhatWasExecutedAllTheSame",
 		edits: change(`holds := res.Record.Believed() == Cancelled`, `holds := res.Record.State == Cancelled`)},
-	{name: "acknowledged content comes back", file: "idempotency/acknowledge.go", pkg: "idempotency", test: "TestAcknowledgedContentDoesNotComeBack",
-		edits: change(`if !lately && !before {`, `if true || !lately && !before {`)},
+	{name: "forgotten content comes back", file: "idempotency/erased.go", pkg: "idempotency", test: "TestForgottenStaysForgotten", quick: true,
+		edits: change(`if asOf.After(p.last) {`, `if true {`)},
+	{name: "what was read to be forgotten is recalled", file: "idempotency/engine.go", pkg: "idempotency", test: "TestForgottenStaysForgotten",
+		edits: change("	e.forget(&r)\n", "")},
+	{name: "what was acknowledged here is recalled", file: "idempotency/engine.go", pkg: "idempotency", test: "TestForgottenStaysForgotten",
+		edits: change("		e.forget(r)\n", "")},
+	{name: "what the feed told to be forgotten is recalled", file: "idempotency/engine.go", pkg: "idempotency", test: "TestForgottenStaysForgotten",
+		edits: change(`	f.seen = e.forget`, `	_ = e.forget`)},
+	{name: "who waits for a change is told what he has", file: "idempotency/wait.go", pkg: "idempotency", test: "TestCompletedRecordsAreRecalled",
+		edits: change(`ok && (wait <= 0 || enough(rec))`, `ok`)},
+	{name: "look-up answered by an earlier read", file: "idempotency/reads.go", pkg: "idempotency", test: "TestALookUpIsNotAnsweredByAnEarlierRead",
+		edits: change(`	records, err := r.find(ctx, ids)
+	for`, `	records, err := r.find(ctx, ids)
+	r.mu.Lock()
+	for len(r.waiting) > 0 && indexOf(ids, r.waiting[0].id) >= 0 {
+		r.waiting[0].place = indexOf(ids, r.waiting[0].id)
+		batch, r.waiting = append(batch, r.waiting[0]), r.waiting[1:]
+	}
+	r.mu.Unlock()
+	for`)},
+	{name: "each look-up a read of its own", file: "idempotency/reads.go", pkg: "idempotency", test: "TestLookUpsShareReads",
+		edits: change(`recordsOfRead = 2 * bodiesAtOnce`, `recordsOfRead = 1`)},
+	{name: "failing look-up fails its company", file: "idempotency/reads.go", pkg: "idempotency", test: "TestAFailingLookUpFailsAlone",
+		edits: change(`if !l.inCompany || ctx.Err() != nil {`, `if true {`)},
+	{name: "read that hangs holds who comes later", file: "idempotency/reads.go", pkg: "idempotency", test: "TestAReadThatHangs",
+		edits: change(`r.hurry = len(r.waiting) > 0`, `r.hurry = false`)},
 	{name: "look from before believed", file: "idempotency/watch.go", pkg: "idempotency", test: "TestLateWaiterLooksForItself",
 		edits: change(`s.w.round > s.since`, `s.w.round > 0`)},
 	{name: "change during a look is lost", file: "idempotency/committer.go", pkg: "idempotency", test: "TestAChangeDuringALook",
-		edits: change(`(*written)(it.op)`, `_ = written`)},
+		edits: change(`(*written)(&results[i].Record)`, `_ = written`)},
 	{name: "changes made here are polled for", file: "idempotency/committer.go", pkg: "idempotency", test: "TestAChangeHereIsNotPolledFor", quick: true,
-		edits: change(`(*written)(it.op)`, `_ = written`)},
+		edits: change(`(*written)(&results[i].Record)`, `_ = written`)},
 	{name: "looks become seldom", file: "idempotency/watch.go", pkg: "idempotency", test: "TestLooksStayFrequent",
 		edits: change(`lastPause  = 160 * time.Millisecond`, `lastPause  = 1600 * time.Millisecond`)},
 	{name: "cursor not bound to its caller", file: "idempotency/feedcursor.go", pkg: "idempotency", test: "TestCursors", quick: true,
@@ -169,8 +193,8 @@ func (t Resolve)`}),
 		edit{`if stored.State == idempotency.Executing && seen.State == idempotency.Unknown {`, `if false {`}),
 	simulated("I4: operation cancelled while it executes", "idempotency/table.go", "I4",
 		edit{"	case Executing, Completed, Unknown, Cancelled, Forgotten:\n		return stay\n	}\n	r = settled(r, Cancelled", "	case Executing:\n	case Completed, Unknown, Cancelled, Forgotten:\n		return stay\n	}\n	r = settled(r, Cancelled"}),
-	simulated("I6: answer told that the spool refused", "idempotency/keeping.go", "I6",
-		edit{`return durable && x.tellKept(entry)`, `return (durable || true) && x.tellKept(entry)`}),
+	{name: "answer told that the spool refused", file: "idempotency/keeping.go", pkg: "idempotency", test: "TestASpoolThatDoesNotTake",
+		edits: change(`return durable && x.tellKept(entry)`, `return (durable || true) && x.tellKept(entry)`)},
 	simulated("I8: execution does not end after the store was silent", "idempotency/execution.go", "I8",
 		edit{"	case !isRolledBack(err): // written, or given up with the committer\n		x.land(res.Record, asOf)", "	case !isRolledBack(err):"}),
 

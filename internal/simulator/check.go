@@ -101,8 +101,8 @@ func (v *verdict) order(a, b observation) {
 		return // about an attempt that was waited for, and not about the record
 	case mayFollow(from.State, from.Attempt.N, to.State, to.Attempt.N):
 		return
-	case from.State == idempotency.Forgotten && from.Attempt.N == to.Attempt.N && b.isCached():
-		return // an acknowledgement may go unnoticed for as long as a record may be cached
+	case from.State == idempotency.Forgotten && from.Attempt.N == to.Attempt.N && a.gateway != b.gateway && b.isCached():
+		return // an acknowledgement may go unnoticed elsewhere for as long as a record may be cached
 	case a.spooled && from.State == idempotency.Completed && mayBeBehind(to, a.ex.op):
 		return
 	case b.spooled && from.State == idempotency.Forgotten && to.State == idempotency.Completed:

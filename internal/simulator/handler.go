@@ -58,7 +58,7 @@ func (v *visit) handle(d *stream) (reply, bool) {
 	op, engine := v.ex.op, v.g.engine
 	ctx := context.WithValue(context.Background(), askerKey{}, v.ex.name)
 	keep := op.retention()
-	look := v.g.w.history.look(v.ex, v.g.slot.disk)
+	look := v.g.w.history.look(v.ex, v.g.name, v.g.slot.disk)
 	switch v.ex.call {
 	case reconcile:
 		settled := func(r idempotency.Record) bool { return r.State != idempotency.Executing }
@@ -69,9 +69,6 @@ func (v *visit) handle(d *stream) (reply, bool) {
 		return v.shown(look, res.Record, err, d)
 	case acknowledge:
 		res, err := v.g.committer.Submit(idempotency.Acknowledge{Operation: op.id}, nil)
-		if err == nil {
-			v.g.cache.Drop(op.id)
-		}
 		return v.shown(look, res.Record, err, d)
 	}
 	decision, err := engine.Begin(ctx, idempotency.Request{

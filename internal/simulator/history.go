@@ -12,7 +12,8 @@ type observation struct {
 	ex         *exchange
 	begin, end time.Time
 	record     idempotency.Record
-	spooled    bool // its gateway had the answer in its spool
+	gateway    string // that showed it
+	spooled    bool   // it had the answer in its spool
 }
 
 // history is all that anybody was shown.
@@ -25,11 +26,14 @@ type history struct {
 type look struct {
 	h     *history
 	ex    *exchange
+	g     string
 	disk  *disk // of the gateway; nil without a spool
 	begin time.Time
 }
 
-func (h *history) look(ex *exchange, d *disk) look { return look{h, ex, d, time.Now()} }
+func (h *history) look(ex *exchange, gateway string, d *disk) look {
+	return look{h, ex, gateway, d, time.Now()}
+}
 
 func (l look) saw(r idempotency.Record) {
 	spooled := l.disk != nil && l.disk.holds(l.ex.op.id)
@@ -38,5 +42,5 @@ func (l look) saw(r idempotency.Record) {
 	if l.h.all == nil {
 		l.h.all = map[*operation][]observation{}
 	}
-	l.h.all[l.ex.op] = append(l.h.all[l.ex.op], observation{l.ex, l.begin, time.Now(), r, spooled})
+	l.h.all[l.ex.op] = append(l.h.all[l.ex.op], observation{l.ex, l.begin, time.Now(), r, l.g, spooled})
 }

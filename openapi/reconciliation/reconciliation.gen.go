@@ -415,7 +415,7 @@ type ClientInterface interface {
 
 	// AcknowledgeRequest Erase the content of the stored answer
 	//
-	// Effective on this gateway at once, on every gateway within 60 seconds. Status, length and digest stay.
+	// Effective on this gateway at once, on every gateway within 60 seconds; until then another one may show the record as it was. Status, length and digest stay.
 	//
 	// Corresponds with PUT /_reconcile/v1/requests/{key}/acknowledgement (the `AcknowledgeRequest` operationId).
 	AcknowledgeRequest(ctx context.Context, key Key, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -556,7 +556,7 @@ func (c *Client) GetRequest(ctx context.Context, key Key, params *GetRequestPara
 
 // AcknowledgeRequest Erase the content of the stored answer
 //
-// Effective on this gateway at once, on every gateway within 60 seconds. Status, length and digest stay.
+// Effective on this gateway at once, on every gateway within 60 seconds; until then another one may show the record as it was. Status, length and digest stay.
 //
 // Corresponds with PUT /_reconcile/v1/requests/{key}/acknowledgement (the `AcknowledgeRequest` operationId).
 func (c *Client) AcknowledgeRequest(ctx context.Context, key Key, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1177,7 +1177,7 @@ type ClientWithResponsesInterface interface {
 
 	// AcknowledgeRequestWithResponse Erase the content of the stored answer
 	//
-	// Effective on this gateway at once, on every gateway within 60 seconds. Status, length and digest stay.
+	// Effective on this gateway at once, on every gateway within 60 seconds; until then another one may show the record as it was. Status, length and digest stay.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1952,7 +1952,7 @@ func (c *ClientWithResponses) GetRequestWithResponse(ctx context.Context, key Ke
 
 // AcknowledgeRequestWithResponse Erase the content of the stored answer
 //
-// Effective on this gateway at once, on every gateway within 60 seconds. Status, length and digest stay.
+// Effective on this gateway at once, on every gateway within 60 seconds; until then another one may show the record as it was. Status, length and digest stay.
 //
 // Returns a wrapper object for the known response body format(s).
 //

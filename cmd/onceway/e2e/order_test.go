@@ -119,6 +119,7 @@ func TestNothingIsSentWithoutAStore(t *testing.T) {
 		g.Do(t, rig.Request{Key: key, Body: "a"}).Is(t, noStore)
 	}
 	g.Get(t, recordPath(key)).Is(t, noStore)
+	g.Get(t, recordPath(settled.Key)).Is(t, found("completed", "done")) // in memory for a minute
 	g.AwaitNotReady(t)
 	if a := g.AdminGet(t, "/livez"); a.Status != 200 {
 		t.Errorf("/livez: %d", a.Status)

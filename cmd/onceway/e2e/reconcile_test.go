@@ -244,3 +244,44 @@ func TestWellKnown(t *testing.T) {
 	}
 	g.Get(t, "/ask/requests/x").Is(t, rig.Want{Status: 404, State: "unseen", Next: "resend", Slug: "unseen"})
 }
+
+// What a gateway answers out of its memory is what it answers out of the store, byte for byte, and shown to nobody
+// else. Whatever tells it that the content is forgotten ends that.
+func TestStatusFromMemory(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	g, other := pair(t, rig.Config{Targets: []string{b.URL()}, Caller: "{header: {name: X-User-Id}}", Extra: "trusted_proxies: [127.0.0.1/32]"})
+	ask := func(g *rig.Gateway, who, path string) *rig.Answer {
+		return g.Do(t, rig.Request{Method: "GET", Path: path, Header: as(who)})
+	}
+	for name, script := range map[string]ledger.Script{
+		"text": {Body: ledger.Text("made")}, "empty": {Status: 204, Body: ledger.Text("")}, "bytes": {Status: 409, Body: ledger.Text("\xff\x00")},
+	} {
+		key := newKey()
+		if a := g.Do(t, rig.Request{Key: key, Body: "a", Header: as("alice"), Script: script}); a.Header.Get("Idempotency-State") != "executed" {
+			t.Fatalf("%s: %d %s", name, a.Status, a.Body)
+		}
+		for _, path := range []string{recordPath(key), recordPath(key) + "?include=body", recordPath(key) + "/response"} {
+			remembered, stored := ask(g, "alice", path), ask(other, "alice", path)
+			stored.Is(t, found("completed", "done"))
+			if remembered.Bytes() != stored.Bytes() || remembered.Header.Get("Idempotency-Expires") != stored.Header.Get("Idempotency-Expires") {
+				t.Errorf("%s %s\n%s\nin memory, and in the store\n%s", name, path, remembered.Bytes(), stored.Bytes())
+			}
+			his, nobodys := ask(g, "bob", path), ask(g, "bob", strings.Replace(path, key, newKey(), 1))
+			his.Is(t, unseen)
+			if his.Bytes() != nobodys.Bytes() {
+				t.Errorf("%s\nof another's key, and of nobody's\n%s", his.Bytes(), nobodys.Bytes())
+			}
+		}
+		done := acknowledgement(key)
+		done.Header = as("alice")
+		other.Do(t, done).Is(t, acknowledged)
+		ask(other, "alice", recordPath(key)).Is(t, found("forgotten", "done"))
+		// This gateway may not know for a minute. But if it has said so once, it stays with that.
+		g.Until(t, "the list has it", func() bool {
+			return strings.Contains(ask(g, "alice", "/_reconcile/v1/requests?state=forgotten").Body, key)
+		})
+		ask(g, "alice", recordPath(key)).Is(t, found("forgotten", "done"))
+		ask(g, "alice", recordPath(key)+"/response").Is(t, isForgotten)
+	}
+}
