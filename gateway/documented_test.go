@@ -2,7 +2,6 @@ package gateway_test
 
 import (
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,10 +15,6 @@ import (
 func TestWrongDocumentIsNoticed(t *testing.T) {
 	r := start(t, created, "")
 	r.send(t, "POST", "/", "x", "Idempotency-Key", "k").is(t, 201, "executed", "done")
-	text, err := os.ReadFile("../openapi/reconciliation.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	found, unseen := r.send(t, "GET", "/_reconcile/v1/requests/k", ""), r.send(t, "GET", "/_reconcile/v1/requests/l", "")
 	for name, change := range map[string]struct {
 		from, to string
@@ -37,10 +32,9 @@ func TestWrongDocumentIsNoticed(t *testing.T) {
 		"another caching":   {"enum: [no-store]", "enum: [no-cache]", unseen},
 		"another mediatype": {"application/problem+json:", "application/json:", unseen},
 	} {
-		changed := strings.ReplaceAll(string(text), change.from, change.to)
-		doc, err := openapitest.Parse([]byte(changed))
-		if err != nil || changed == string(text) {
-			t.Fatalf("%s: %v, changed %v", name, err, changed != string(text))
+		doc, err := openapitest.LoadAltered("../openapi/reconciliation.yaml", change.from, change.to)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
 		a := openapitest.Answer{Method: "GET", Path: "/_reconcile/v1/requests/k", Status: change.answer.StatusCode, Header: change.answer.Header, Body: []byte(change.answer.body)}
 		if doc.Check(a) == nil {

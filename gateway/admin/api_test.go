@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -467,10 +466,6 @@ func TestStoreInTrouble(t *testing.T) {
 func TestWrongDocumentIsNoticed(t *testing.T) {
 	o := newOffice(t)
 	r := o.unknown()
-	text, err := os.ReadFile("../../openapi/admin.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	path := "/admin/v1/requests/" + r.ID.String()
 	found, missing := o.send("GET", path, ""), o.send("GET", "/admin/v1/requests/"+idempotency.OperationID{}.String(), "")
 	for name, change := range map[string]struct {
@@ -485,10 +480,9 @@ func TestWrongDocumentIsNoticed(t *testing.T) {
 		"another next":      {"resend, reconcile, stop]", "resend, reconcile]", missing},
 		"another mediatype": {"application/problem+json:", "application/json:", missing},
 	} {
-		changed := strings.ReplaceAll(string(text), change.from, change.to)
-		doc, err := openapitest.Parse([]byte(changed))
-		if err != nil || changed == string(text) {
-			t.Fatalf("%s: %v, changed %v", name, err, changed != string(text))
+		doc, err := openapitest.LoadAltered("../../openapi/admin.yaml", change.from, change.to)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
 		if doc.Check(openapitest.Answer{Method: "GET", Path: path, Status: change.answer.status, Header: change.answer.header, Body: []byte(change.answer.body)}) == nil {
 			t.Errorf("%s: nothing was noticed", name)

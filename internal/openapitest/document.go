@@ -40,6 +40,20 @@ func Parse(text []byte) (*Document, error) {
 	return d, yaml.Unmarshal(text, &d.root)
 }
 
+// LoadAltered reads a document with another text in place of one, so that it is wrong about answers that are right: a
+// test that holds answers against documents has to notice that.
+func LoadAltered(path, from, to string) (*Document, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	altered := strings.ReplaceAll(string(text), from, to)
+	if altered == string(text) {
+		return nil, fmt.Errorf("%s: there is no %q to alter", path, from)
+	}
+	return Parse([]byte(altered))
+}
+
 // Answer is what is held against a document.
 type Answer struct {
 	Method string
