@@ -51,7 +51,7 @@ func TestGeneratedServerAnswersAsWeDo(t *testing.T) {
 	for _, wait := range []string{"soon", "-1", "1.5", "99999999999999999999", "3000000000"} {
 		a := r.send(t, "GET", path+"?wait="+wait, "")
 		a.is(t, 400, "rejected", "stop")
-		if !strings.Contains(a.body, "The parameter wait is a whole number of seconds; what is above 30 counts as 30.") {
+		if !strings.Contains(a.body, "The parameter wait is a whole number of seconds from 0 to 2147483647; what is above 30 counts as 30.") {
 			t.Errorf("%s: %s", wait, a.body)
 		}
 	}

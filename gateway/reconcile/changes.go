@@ -136,7 +136,7 @@ func limitOf(limit *int) (int, error) {
 
 // limitHint says what a limit is. What is above the most counts as the most: a page never says by its length that
 // it is the last.
-var limitHint = "a whole number from 1 on; what is above " + strconv.Itoa(mostItems) + " counts as " + strconv.Itoa(mostItems)
+var limitHint = "a whole number from 1 to " + strconv.Itoa(math.MaxInt32) + "; what is above " + strconv.Itoa(mostItems) + " counts as " + strconv.Itoa(mostItems)
 
 // statesOf reads the parameters state, each of which may be a list; none stands for all.
 func statesOf(lists []reconciliation.RecordState) (states idempotency.StateSet, err error) {

@@ -245,7 +245,10 @@ func (a *api) GetRequest(ctx context.Context, in reconciliation.GetRequestReques
 	if err != nil {
 		return nil, err
 	}
-	withBody := in.Params.Include != nil && *in.Params.Include == reconciliation.GetRequestParamsIncludeBody
+	withBody := in.Params.Include != nil
+	if withBody && *in.Params.Include != reconciliation.GetRequestParamsIncludeBody {
+		return nil, refused{problem.NewRequestMalformed("The parameter include knows body alone.")}
+	}
 	known := in.Params.IfNoneMatch
 	rec, err := a.Engine.Await(a.Work, call.operation(in.Key).ID(), wait, func(r idempotency.Record) bool {
 		if r.State == idempotency.Unseen {
@@ -395,7 +398,7 @@ func (a *api) waitOf(seconds *int) (time.Duration, error) {
 
 func (a *api) waitHint() string {
 	most := strconv.Itoa(int(a.MaxWait.Seconds()))
-	return "a whole number of seconds; what is above " + most + " counts as " + most
+	return "a whole number of seconds from 0 to " + strconv.Itoa(math.MaxInt32) + "; what is above " + most + " counts as " + most
 }
 
 // etag covers operation, attempt and revision, and the state, which also changes by age.

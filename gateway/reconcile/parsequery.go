@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -103,7 +104,7 @@ func parseKeys(value json.RawMessage) ([]string, error) {
 func parseWait(value json.RawMessage) (*int, error) {
 	n, err := strconv.ParseUint(string(value), 10, 31)
 	if err != nil {
-		return nil, malformedQuery("wait is a whole number of seconds")
+		return nil, malformedQuery("wait is a whole number of seconds from 0 to " + strconv.Itoa(math.MaxInt32))
 	}
 	seconds := int(n)
 	return &seconds, nil

@@ -129,7 +129,7 @@ type Query struct {
 	// Keys Keys as they are, neither quoted nor percent-encoded. One that is there twice is answered once.
 	Keys []string `json:"keys"`
 
-	// Wait Seconds to hold the answer until every record is settled. What is above the gateway's longest wait counts as that. Keys without a
+	// Wait Seconds to hold the answer until every record is settled, or unknown with no probe to come. What is above the gateway's longest wait counts as that. Keys without a
 	// record hold nothing: what they need, to be sent again, need not wait for the others.
 	Wait *int `json:"wait,omitempty"`
 }
@@ -252,7 +252,7 @@ type ListRequestsParams struct {
 
 // GetRequestParams defines parameters for GetRequest.
 type GetRequestParams struct {
-	// Wait Seconds to hold the answer until the record is settled, or, with If-None-Match, until it changes. What is above the gateway's longest
+	// Wait Seconds to hold the answer until the record is settled, or unknown with no probe to come; with If-None-Match until it changes. What is above the gateway's longest
 	// wait counts as that. A key without a record holds nothing.
 	Wait *Wait `form:"wait,omitempty" json:"wait,omitempty"`
 

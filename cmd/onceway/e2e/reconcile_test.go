@@ -201,7 +201,9 @@ func awkwardKeys(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
 func wrongCalls(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
 	key := newKey()
 	g.Do(t, rig.Request{Key: key, Body: "a"}).Is(t, executed)
-	g.Get(t, recordPath(key)+"?wait=soon").Is(t, refused(400, "request-malformed"))
+	for _, query := range []string{"wait=soon", "wait=-1", "wait=2147483648", "include=content", "include=", "include=body&include=body"} {
+		g.Get(t, recordPath(key)+"?"+query).Is(t, refused(400, "request-malformed"))
+	}
 	for _, path := range []string{"/_reconcile/v1/requests/a%20b", "/_reconcile/v1/requests/%C3%A9", "/_reconcile/v1/requests/" + strings.Repeat("x", 256), "/_reconcile/v1/requests/%2E%2E"} {
 		g.Get(t, path).Is(t, refused(400, "key-malformed"))
 	}
