@@ -15,8 +15,9 @@ type janitor struct {
 }
 
 const (
-	purgeEvery = time.Minute
-	purgeAtMax = 2000 // records in one go; a full one is followed by the next at once
+	purgeEvery  = 10 * time.Second
+	purgeAtMax  = 500         // records in one go: about as much as the store takes in one transaction
+	choresEvery = time.Minute // looks of Postgres at its partitions
 )
 
 func startJanitor(store idempotency.RetentionStore, log *slog.Logger) *janitor {
@@ -25,16 +26,25 @@ func startJanitor(store idempotency.RetentionStore, log *slog.Logger) *janitor {
 	go func() {
 		defer close(j.done)
 		for ctx.Err() == nil {
+			began := time.Now()
 			n, err := store.Purge(ctx, purgeAtMax)
 			if err != nil && ctx.Err() == nil {
 				log.Warn("purge", "error", err.Error())
 			}
-			if err != nil || n < purgeAtMax {
-				pause(ctx, purgeEvery)
-			}
+			pause(ctx, untilNextPurge(n, err, time.Since(began)))
 		}
 	}()
 	return j
+}
+
+// untilNextPurge returns how long to rest after a purge that took so long. While there is more to remove it rests
+// three times as long as it worked: whatever has piled up, it takes a quarter of one connection to the store. The
+// busier the store is, the longer both become.
+func untilNextPurge(removed int, err error, took time.Duration) time.Duration {
+	if err != nil || removed < purgeAtMax {
+		return purgeEvery
+	}
+	return min(3*took, purgeEvery)
 }
 
 func (j *janitor) stop() {

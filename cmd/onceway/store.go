@@ -81,7 +81,7 @@ const clockGrace = 24 * time.Hour
 
 func openPostgres(ctx context.Context, c *config.Config, changed func(former, now string)) (recordStore, error) {
 	store, err := postgres.Open(ctx, c.Store, postgres.Options{
-		StoreTimeout: c.StoreTimeout, Lease: c.Lease, Retention: c.Retention, Grace: clockGrace, WalkEvery: c.Lease / 3,
+		StoreTimeout: c.StoreTimeout, Lease: c.Lease, Retention: c.Retention, Grace: clockGrace, WalkEvery: c.Lease / 3, ChoresEvery: choresEvery,
 		Changed: changed,
 		Tracer:  otelpgx.NewTracer(otelpgx.WithDisableSQLStatementInAttributes(), otelpgx.WithDisableConnectionDetailsInAttributes()),
 	})

@@ -337,7 +337,7 @@ func (s *Store) FeedLag(ctx context.Context) (time.Duration, error) {
 // which no record changed last there. Nothing else is removed, however old, so no place is ever too old for
 // what it leaves. Rows are looked at once they are as old as records become.
 func (s *Store) purgeFeed(ctx context.Context) error {
-	for range walkWindows {
+	for range purgeSteps {
 		more, err := s.purgeFeedSome(ctx)
 		if err != nil || !more {
 			return err

@@ -14,35 +14,27 @@ var (
 	listPartitions = statement("partitions_list")
 	defaultHasDay  = statement("partitions_default_has_day")
 	purgeDefault   = statement("partitions_purge_default")
+	alterSettings  = statement("partitions_settings")
 )
 
 // daysAhead is for how many days, beyond the retention of bodies, partitions exist in advance.
 const daysAhead = 7
 
+// alterTimeout is how long a change of partitions waits for statements that are under way. Whoever comes
+// meanwhile waits behind it, so it is hardly longer than batches take.
+const alterTimeout = 50 * time.Millisecond
+
 // keepPartitions drops the partitions of payloads whose day is past, makes those of the coming days,
 // and empties the default partition of what is past. A day whose rows are in the default partition
-// already stays there: moving them would hold up their inserts. Each change gives way to running
-// statements after a short lock_timeout, and is then left to the next call.
+// already stays there: moving them would hold up their inserts. What one change gives way to, as to a dump
+// that reads for hours, the others would wait for in vain, too: they are left to the next call.
 func (s *Store) keepPartitions(ctx context.Context) error {
 	today, days, err := s.partitions(ctx)
 	if err != nil {
 		return err
 	}
-	for day, name := range days {
-		if day.Before(today) {
-			if err := s.alter(ctx, "DROP TABLE "+name); err != nil {
-				return err
-			}
-		}
-	}
-	last := today.Add(s.keep.Response).AddDate(0, 0, daysAhead)
-	for day := today; !day.After(last); day = day.AddDate(0, 0, 1) {
-		if _, exists := days[day]; exists {
-			continue
-		}
-		if err := s.createPartition(ctx, day); err != nil {
-			return err
-		}
+	if err := s.changePartitions(ctx, today, days); err != nil && !gaveWay(err) {
+		return err
 	}
 	for range walkWindows {
 		var gone int64
@@ -52,6 +44,28 @@ func (s *Store) keepPartitions(ctx context.Context) error {
 			return err
 		})
 		if err != nil || gone < sweepBatch {
+			return err
+		}
+	}
+	return nil
+}
+
+// changePartitions makes partitions first: one that is missing costs more than one too many.
+func (s *Store) changePartitions(ctx context.Context, today time.Time, days map[time.Time]string) error {
+	last := today.Add(s.keep.Response).AddDate(0, 0, daysAhead)
+	for day := today; !day.After(last); day = day.AddDate(0, 0, 1) {
+		if _, exists := days[day]; exists {
+			continue
+		}
+		if err := s.createPartition(ctx, day); err != nil {
+			return err
+		}
+	}
+	for day, name := range days {
+		if !day.Before(today) {
+			continue
+		}
+		if err := s.alter(ctx, "DROP TABLE "+name); err != nil {
 			return err
 		}
 	}
@@ -95,10 +109,13 @@ func (s *Store) createPartition(ctx context.Context, day time.Time) error {
 			name, day.Format(time.DateOnly), day.AddDate(0, 0, 1).Format(time.DateOnly)))
 }
 
-// alter runs statements in one transaction. That somebody else is faster, that a lock is not to be had
-// or that the default partition has rows of that day is no error.
+// alter runs statements in one transaction. That somebody else is faster or that the default partition has
+// rows of that day is no error.
 func (s *Store) alter(ctx context.Context, statements ...string) error {
 	err := s.transact(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, alterSettings, fmt.Sprintf("%dms", alterTimeout.Milliseconds())); err != nil {
+			return err
+		}
 		for _, sql := range statements {
 			if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeExec); err != nil {
 				return err
@@ -109,11 +126,16 @@ func (s *Store) alter(ctx context.Context, statements ...string) error {
 	var e *Error
 	if errors.As(err, &e) {
 		switch e.Code {
-		case "55P03", "40P01", // lock_not_available, deadlock_detected
-			"42P07", "42P01", "23505", "42710", "XX000", // made or dropped meanwhile
+		case "42P07", "42P01", "23505", "42710", "XX000", // made or dropped meanwhile
 			"42P17", "23514": // overlaps with another; the default partition has such rows
 			return nil
 		}
 	}
 	return err
+}
+
+// gaveWay reports whether an error says that a lock was not to be had.
+func gaveWay(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Code == "55P03" || e.Code == "40P01") // lock_not_available, deadlock_detected
 }

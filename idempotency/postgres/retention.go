@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,78 +19,90 @@ var (
 	purgeInstances = statement("purge_instances")
 )
 
+// purgeSteps bounds the steps of one call, of each of its walks.
+const purgeSteps = 200
+
 // Purge implements [idempotency.RetentionStore]. It walks along the records that are old enough to
-// have expired, a bounded way in each call, from where the last call, of whichever gateway, came to.
+// have expired, a bounded way in each call, from where the last call, of whichever gateway, came to. At the
+// end of the way it looks for what is no longer needed of the feed: earlier, most of that still is, for the sake of
+// records that are about to go.
 func (s *Store) Purge(ctx context.Context, limit int) (int, error) {
-	if err := s.keepPartitions(ctx); err != nil {
-		return 0, err
+	if s.chores.due(time.Now()) {
+		if err := s.keepPartitions(ctx); err != nil {
+			return 0, err
+		}
+		if err := s.transact(ctx, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, purgeInstances)
+			return err
+		}); err != nil {
+			return 0, err
+		}
 	}
-	if err := s.transact(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, purgeInstances)
-		return err
-	}); err != nil {
-		return 0, err
-	}
-	if err := s.purgeFeed(ctx); err != nil {
-		return 0, err
-	}
-	total := 0
-	for range walkWindows {
-		if total >= limit {
+	total, end := 0, false
+	for range purgeSteps {
+		if total >= limit || end {
 			break
 		}
-		n, more, err := s.purgeSome(ctx, min(limit-total, sweepBatch))
+		n, at, err := s.purgeSome(ctx, min(limit-total, sweepBatch))
 		total += n
-		if err != nil || !more {
+		if err != nil || at == elsewhere {
 			return total, err
 		}
+		end = at == atEnd
 	}
-	return total, nil
+	if !end {
+		return total, nil
+	}
+	return total, s.purgeFeed(ctx)
 }
 
-// purgeSome makes one step of the walk, unless another gateway is making one. At the end of the way
-// the next step begins anew.
-func (s *Store) purgeSome(ctx context.Context, limit int) (n int, more bool, err error) {
+// whereabouts is where a step of the purge's walk left it.
+type whereabouts uint8
+
+const (
+	onTheWay  whereabouts = iota
+	atEnd                 // of what is old enough; the next step begins anew
+	elsewhere             // another gateway is making a step
+)
+
+// purgeSome makes one step of the walk, past at most limit expired records, which it removes.
+func (s *Store) purgeSome(ctx context.Context, limit int) (n int, at whereabouts, err error) {
 	err = s.transact(ctx, func(tx pgx.Tx) error {
 		var from pgtype.Timestamptz
 		err := tx.QueryRow(ctx, purgeWalk).Scan(&from)
 		if err == pgx.ErrNoRows {
+			at = elsewhere
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		var seen, expired int
+		var seen int
 		var to pgtype.Timestamptz
-		var ids []pgtype.UUID
-		if err := tx.QueryRow(ctx, purgeWindow, from, micros(s.keep.Key), walkWindow, limit, micros(s.grace)).Scan(&seen, &to, &expired, &ids); err != nil {
+		var ids, embodied []pgtype.UUID
+		if err := tx.QueryRow(ctx, purgeWindow, from, micros(s.keep.Key), limit, micros(s.grace)).Scan(&seen, &to, &ids, &embodied); err != nil {
 			return err
 		}
+		var b pgx.Batch
+		var gone int64
 		if len(ids) > 0 {
-			var gone int64
-			var b pgx.Batch
 			b.Queue(lockRows, ids, ids)
-			b.Queue(purgePayloads, ids, micros(s.grace))
+			if len(embodied) > 0 {
+				b.Queue(purgePayloads, embodied, micros(s.grace))
+			}
 			b.Queue(purgeEvidence, ids, micros(s.grace))
 			b.Queue(purgeRecords, ids, micros(s.grace)).Exec(countInto(&gone))
-			if err := tx.SendBatch(ctx, &b).Close(); err != nil {
-				return err
-			}
-			n = int(gone)
 		}
-		switch {
-		case expired > len(ids): // there is more in this window
-			more = true
-			return nil
-		case seen < walkWindow: // the end
+		if seen < limit {
+			at = atEnd
 			to = pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
-		default:
-			more = true
 		}
-		_, err = tx.Exec(ctx, purgeAdvance, to)
+		b.Queue(purgeAdvance, to)
+		err = tx.SendBatch(ctx, &b).Close()
+		n = int(gone)
 		return err
 	})
-	return n, more, err
+	return n, at, err
 }
 
 func countInto(n *int64) func(pgconn.CommandTag) error {

@@ -3,8 +3,12 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/onceway/onceway/idempotency"
 	"github.com/onceway/onceway/idempotency/storetest"
@@ -127,6 +131,183 @@ func TestPurgeWalksOn(t *testing.T) {
 	}
 	if n := queryOne[int](t, admin, "SELECT count(*) FROM requests"); n != walkWindow+100 {
 		t.Errorf("%d records are left", n)
+	}
+}
+
+// What is old but has not expired yet, a whole day of it where clocks may be slow, is not walked through again and
+// again, while there is more to remove behind the walk.
+func TestPurgeDoesNotWalkThroughWhatCannotHaveExpired(t *testing.T) {
+	dsn := newDatabase(t)
+	admin := openAdmin(t, dsn)
+	s, err := Open(context.Background(), dsn, Options{StoreTimeout: 10 * time.Second, Lease: storetest.Lease, Retention: storetest.Keep, Grace: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	owner := newOwner(t, s)
+	for range 4 {
+		apply(t, s, completions(apply(t, s, newClaims(100, owner)), []byte("x")))
+	}
+	execute(t, admin, "UPDATE requests r SET claimed_at = claimed_at + n * interval '1 ms' FROM (SELECT id, row_number() OVER () AS n FROM requests) o WHERE o.id = r.id")
+	advance(t, admin, storetest.Keep.Key+time.Hour)
+	purgeOne := func(want int) {
+		t.Helper()
+		if n, err := s.Purge(context.Background(), 1); err != nil || n != want {
+			t.Fatalf("purged %d, error %v, want %d", n, err, want)
+		}
+	}
+	expire := func() {
+		t.Helper()
+		execute(t, admin, `UPDATE requests SET claimed_at = claimed_at - interval '2 days', expires = expires - interval '2 days'
+			WHERE id = (SELECT id FROM requests LIMIT 1)`)
+	}
+	expire()
+	for range 3 {
+		purgeOne(1)
+		purgeOne(0)
+		expire()
+	}
+}
+
+// The walk goes on from where it was, so that each record is read about once, by however many steps they go.
+func TestPurgeReadsWhatItRemovesOnce(t *testing.T) {
+	dsn := newDatabase(t)
+	s, admin := openStore(t, dsn), openAdmin(t, dsn)
+	owner := newOwner(t, s)
+	const records = 1500
+	for range records / 100 {
+		apply(t, s, completions(apply(t, s, newClaims(100, owner)), []byte("x")))
+	}
+	advance(t, admin, storetest.Keep.Key+time.Hour)
+	for left := records; left > 0; {
+		n, err := s.Purge(context.Background(), 150)
+		if err != nil || n == 0 {
+			t.Fatalf("purged %d, error %v", n, err)
+		}
+		left -= n
+	}
+	s.Close() // a backend that ends has reported its statistics
+	var walked int64
+	eventually(t, func() bool {
+		var deleted int64
+		err := admin.QueryRow(context.Background(), `SELECT idx_tup_read, n_tup_del FROM pg_stat_user_indexes i, pg_stat_user_tables t
+			WHERE i.indexrelname = 'requests_claimed_at' AND t.relname = 'requests'`).Scan(&walked, &deleted)
+		return err == nil && deleted == records
+	})
+	if walked > 2*records {
+		t.Errorf("%d records were read to remove %d", walked, records)
+	}
+}
+
+// As long as records wait to be removed, most of their feed is still needed: to walk along it then was
+// four fifths of a purge's time.
+func TestTheFeedIsPurgedAfterTheRecords(t *testing.T) {
+	dsn := newDatabase(t)
+	s, admin := openStore(t, dsn), openAdmin(t, dsn)
+	owner := newOwner(t, s)
+	for range 3 {
+		apply(t, s, completions(apply(t, s, newClaims(50, owner)), []byte("x")))
+	}
+	advance(t, admin, storetest.Keep.Key+time.Hour)
+	for _, want := range []int{6, 0} { // rows: those of claims, which no record changed last in, could go at once
+		if _, err := s.Purge(context.Background(), 100); err != nil {
+			t.Fatal(err)
+		}
+		if n := queryOne[int](t, admin, "SELECT count(*) FROM changes"); n != want {
+			t.Errorf("%d rows of the feed, want %d", n, want)
+		}
+	}
+}
+
+// A record can expire on the day of its body, and its key be used again that day.
+func TestPurgeRemovesABodyThatHasNotGoneWithItsDay(t *testing.T) {
+	dsn := newDatabase(t)
+	s, admin := openStore(t, dsn), openAdmin(t, dsn)
+	apply(t, s, completions(apply(t, s, newClaims(2, newOwner(t, s))), []byte("x")))
+	execute(t, admin, "UPDATE requests SET claimed_at = claimed_at - $1::interval, expires = now() - interval '1 second'", storetest.Keep.Key+time.Hour)
+	if n, err := s.Purge(context.Background(), 10); err != nil || n != 2 {
+		t.Fatalf("purged %d, error %v", n, err)
+	}
+	if n := queryOne[int](t, admin, "SELECT count(*) FROM payloads"); n != 0 {
+		t.Errorf("%d bodies outlived their records", n)
+	}
+}
+
+// alterations counts the attempts to change partitions.
+type alterations struct{ tried atomic.Int32 }
+
+func (a *alterations) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	if strings.HasPrefix(q.SQL, "DROP TABLE") || strings.Contains(q.SQL, "ATTACH PARTITION") {
+		a.tried.Add(1)
+	}
+	return ctx
+}
+
+func (a *alterations) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// Each attempt to change partitions holds up, for alterTimeout, whoever comes after it. So as long as somebody reads,
+// as a dump does, weeks of them are given up together and tried again only after a while. Requests go on all
+// the while. Then it is done at once.
+func TestPurgeAfterWeeks(t *testing.T) {
+	ctx := context.Background()
+	dsn := newDatabase(t)
+	admin := openAdmin(t, dsn)
+	execute(t, admin, `DO $$ DECLARE d date; p text; BEGIN
+		FOR p IN SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'payloads'::regclass AND inhrelid <> 'payloads_default'::regclass LOOP
+			EXECUTE 'DROP TABLE ' || p;
+		END LOOP;
+		FOR i IN 1..21 LOOP
+			d := (now() AT TIME ZONE 'UTC')::date - i;
+			EXECUTE format('CREATE TABLE %I PARTITION OF payloads FOR VALUES FROM (%L) TO (%L)', 'payloads_' || to_char(d, 'YYYYMMDD'), d, d + 1);
+		END LOOP;
+	END $$`)
+	var alterations alterations
+	s, err := Open(ctx, dsn, Options{StoreTimeout: 10 * time.Second, Lease: storetest.Lease,
+		Retention: idempotency.Retention{Response: 24 * time.Hour, Key: 1000 * time.Hour}, ChoresEvery: time.Hour, Tracer: &alterations})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	owner := newOwner(t, s)
+	request := func() { apply(t, s, completions(apply(t, s, newClaims(3, owner)), []byte("x"))) }
+	request() // into the default partition
+	tx, err := admin.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback(ctx) })
+	if _, err := tx.Exec(ctx, "LOCK TABLE payloads IN ACCESS SHARE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		purge(t, s)
+		request()
+	}
+	if n := alterations.tried.Load(); n != 1 {
+		t.Errorf("%d attempts to change partitions under a reader, want 1", n)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s.chores = pace{}
+	purge(t, s)
+	if n := queryOne[int](t, admin, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'payloads'::regclass
+		AND inhrelid::regclass::text < to_char(now() AT TIME ZONE 'UTC', '"payloads_"YYYYMMDD')`); n != 0 {
+		t.Errorf("%d partitions outlived their day", n)
+	}
+	// The days of what came before the partitions stay with the default one.
+	bodies := queryOne[int](t, admin, "SELECT count(*) FROM payloads")
+	if n := queryOne[int](t, admin, "SELECT count(DISTINCT day) FROM payloads_default"); bodies != 12 || n != 1 {
+		t.Errorf("%d bodies, of %d days in the default partition", bodies, n)
+	}
+	execute(t, admin, "UPDATE payloads_default SET day = '2020-01-01'")
+	s.chores = pace{}
+	purge(t, s)
+	if n := queryOne[int](t, admin, "SELECT count(*) FROM payloads_default"); n != 0 {
+		t.Errorf("%d bodies in the default partition outlived their day", n)
+	}
+	if n := queryOne[int](t, admin, countPartitions); n != 1+1+daysAhead+1 {
+		t.Errorf("%d partitions, want the default one and those of %d days", n, 1+daysAhead+1)
 	}
 }
 

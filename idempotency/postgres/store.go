@@ -47,6 +47,9 @@ type Options struct {
 	// WalkEvery is how much time Sweep lets pass between two walks for overdue records, which may read
 	// many rows; owners whose leases lapsed it looks for each time. Default 0: each time.
 	WalkEvery time.Duration
+	// ChoresEvery is how much time Purge lets pass between two looks at what seldom changes: the partitions of the
+	// coming and of past days, and leases of long ago. Default 0: each time.
+	ChoresEvery time.Duration
 	// Changed is called when connections lead to another server than before, by system identifier and
 	// timeline, as after a failover, and before anything is written there. What the former one had
 	// committed may be missing. It is also called, with one name twice, when a store is opened less than a
@@ -68,6 +71,7 @@ type Store struct {
 	keep     idempotency.Retention
 	grace    time.Duration
 	walks    pace // of the walk for overdue records
+	chores   pace // of Purge's looks at partitions and leases
 	servers  identities
 
 	retries atomic.Int32 // for how many more batches of claims retries are to be expected
@@ -113,7 +117,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{timeout: o.StoreTimeout, lease: o.Lease, keep: o.Retention, grace: o.Grace, walks: pace{every: o.WalkEvery}, epochs: map[[16]byte]int64{}}
+	s := &Store{timeout: o.StoreTimeout, lease: o.Lease, keep: o.Retention, grace: o.Grace, walks: pace{every: o.WalkEvery}, chores: pace{every: o.ChoresEvery}, epochs: map[[16]byte]int64{}}
 	s.servers.lease, s.servers.tell = o.Lease, o.Changed
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		if err := prepare(ctx, c); err != nil {
