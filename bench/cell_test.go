@@ -48,7 +48,7 @@ func startFarm(t *testing.T) *farm {
 
 func TestMeasureProcesses(t *testing.T) {
 	f := startFarm(t)
-	for _, w := range []workload{fresh, replay, cold, get, status, body10, body200} {
+	for _, w := range []workload{fresh, replay, cold, get, status, statusCold, body10, body200} {
 		s, err := f.measure(t.Context(), cell{plainProxy, w, 4}, 3)
 		if err != nil {
 			t.Fatal(err)

@@ -106,7 +106,7 @@ func parseCompare(flags *flag.FlagSet, args []string, o *options) error {
 	probed := flags.String("probes", joined(probeNames()), "what else to measure of Onceway on Postgres, or none")
 	pools := flags.String("peer-pools", "8,16,32", "pool sizes to try for the middleware; the best at 64 connections is used")
 	flags.IntVar(&o.replayKeys, "replay-keys", 1000, "how many keys replay repeats")
-	flags.IntVar(&o.coldKeys, "cold-keys", 40000, "how many keys cold repeats")
+	flags.IntVar(&o.coldKeys, "cold-keys", 100000, "how many keys cold and statuscold repeat")
 	flags.StringVar(&o.generator, "generator", "wrk", "wrk where it can and is installed, or own")
 	flags.StringVar(&o.profiles, "profile", "", "directory for CPU profiles of every part")
 	flags.Parse(args)

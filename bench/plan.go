@@ -23,14 +23,15 @@ const (
 
 // What is sent.
 const (
-	fresh   workload = "fresh"
-	replay  workload = "replay"
-	cold    workload = "cold"
-	get     workload = "get"
-	status  workload = "status"
-	body10  workload = "body10k"
-	body200 workload = "body200k"
-	prime   workload = "prime" // what replay, cold and status ask for; not measured
+	fresh      workload = "fresh"
+	replay     workload = "replay"
+	cold       workload = "cold"
+	get        workload = "get"
+	status     workload = "status"
+	statusCold workload = "statuscold"
+	body10     workload = "body10k"
+	body200    workload = "body200k"
+	prime      workload = "prime" // what those with keys that come again ask for; not measured
 )
 
 var (
@@ -50,7 +51,8 @@ var workloads = []shape{
 	{replay, "Replay, in memory", "/orders", 1 << 10, hotKeys, replaying, []group{{[]int{64}, both}}},
 	{cold, "Replay, from the store", "/orders", 1 << 10, allKeys, replaying, []group{{[]int{64}, reverse}}},
 	{get, "GET, passed through", "/orders/0193e4a0-0000-7000-8000-000000000000", 0, noKey, passing, []group{{[]int{64}, passing}}},
-	{status, "Status query by key", "/_reconcile/v1/requests/{key}", 0, hotKeys, both, []group{{[]int{64}, reverse}}},
+	{status, "Status query by key, in memory", "/_reconcile/v1/requests/{key}", 0, hotKeys, both, []group{{[]int{64}, reverse}}},
+	{statusCold, "Status query by key, from the store", "/_reconcile/v1/requests/{key}", 0, allKeys, both, []group{{[]int{64}, reverse}}},
 	{body10, "Fresh POST, 10 KiB there and back", "/documents", 10 << 10, freshKey, replaying, []group{{[]int{64}, reverse}}},
 	{body200, "Fresh POST, 200 KiB there and back", "/documents", 200 << 10, freshKey, replaying, []group{{[]int{16}, reverse}}},
 }
@@ -82,6 +84,7 @@ var goals = []goal{
 	{get, oncewayPostgres, []int{64}, "rate", plainProxy, 1},
 	{get, oncewayPostgres, []int{64}, "rate", caddyProxy, 1},
 	{status, oncewayPostgres, []int{64}, "rate", plainProxy, 1.5},
+	{statusCold, oncewayPostgres, []int{64}, "rate", plainProxy, 1.5},
 	{body10, oncewayPostgres, nil, "rate", plainProxy, .6},
 }
 

@@ -27,7 +27,7 @@ const (
 	noKey    keyKind = iota
 	freshKey         // a new one for each request
 	hotKeys          // a few that have been answered before: their records are in memory
-	allKeys          // many that have been answered before: hardly any record is in memory
+	allKeys          // so many that have been answered before that only some of their records are in memory
 	eachOnce         // the same, each once
 )
 

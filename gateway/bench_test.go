@@ -1,7 +1,9 @@
 package gateway_test
 
 import (
+	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -27,6 +29,36 @@ func BenchmarkFreshPost(b *testing.B) {
 		resp.Body.Close()
 		if resp.StatusCode != 201 {
 			b.Fatalf("status %d", resp.StatusCode)
+		}
+	}
+}
+
+// BenchmarkStatus is a status query of a record in memory, over one socket.
+func BenchmarkStatus(b *testing.B) {
+	r := start(b, created, "")
+	req, err := http.NewRequest("POST", "http://"+r.address+"/orders", strings.NewReader("{}"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.Header.Set("Idempotency-Key", "key")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	resp.Body.Close()
+	conn, err := net.Dial("tcp", r.address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	query, buffer := []byte("GET /_reconcile/v1/requests/key HTTP/1.1\r\nHost: example.com\r\nAccept: application/json\r\n\r\n"), make([]byte, 64<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := conn.Write(query); err != nil {
+			b.Fatal(err)
+		}
+		if answer := readMessage(conn, buffer); !bytes.HasPrefix(answer, []byte("HTTP/1.1 200")) {
+			b.Fatalf("answered %q", answer)
 		}
 	}
 }
