@@ -41,7 +41,7 @@ func TestAllocations(t *testing.T) {
 				t.Fatal(err)
 			}
 			answer := readMessage(conn, buffer)
-			if !strings.HasPrefix(string(answer[:12]), "HTTP/1.1 201") {
+			if !strings.HasPrefix(string(answer[:12]), "HTTP/1.1 20") {
 				t.Fatalf("answered %q", answer)
 			}
 		}
@@ -69,6 +69,8 @@ func TestAllocations(t *testing.T) {
 		}
 	})
 	count(t, "a replay", 62, 6900, request, func() {})
+	digits := string(request[len(post)-len("000000\r\n\r\n{}") : len(post)-len("\r\n\r\n{}")])
+	count(t, "a status query", 82, 6700, []byte("GET /_reconcile/v1/requests/0193b2f4-5a7e-4c1d-8f00-000000"+digits+" HTTP/1.1\r\nHost: example.com\r\n\r\n"), func() {})
 	count(t, "a GET", 96, 8900, []byte("GET /orders HTTP/1.1\r\nHost: example.com\r\n\r\n"), func() {})
 }
 

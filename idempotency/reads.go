@@ -48,8 +48,9 @@ func newReads(find finder, limit time.Duration, yield func()) *reads {
 
 // one reads a record. The error is the store's, or ctx's, or that the time was over.
 func (r *reads) one(ctx context.Context, id OperationID) (Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.limit)
-	defer cancel()
+	end := time.Now().Add(r.limit)
+	timer := time.NewTimer(r.limit)
+	defer timer.Stop()
 	l := &lookup{ctx: ctx, id: id, done: make(chan struct{})}
 	r.push(l)
 	select {
@@ -57,13 +58,18 @@ func (r *reads) one(ctx context.Context, id OperationID) (Record, error) {
 	case <-ctx.Done():
 		r.leave(l)
 		return Record{}, ctx.Err()
+	case <-timer.C:
+		r.leave(l)
+		return Record{}, context.DeadlineExceeded
 	}
 	if l.err == nil {
 		return *l.record, nil
 	}
-	if !l.inCompany || ctx.Err() != nil {
+	if !l.inCompany || !time.Now().Before(end) {
 		return Record{}, l.err
 	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
 	records, err := r.find(ctx, []OperationID{id})
 	if err != nil {
 		return Record{}, err

@@ -1,9 +1,11 @@
 package reconcile
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"sync"
 )
 
 // answer writes the answer to any of the document's calls, whose headers have been set.
@@ -36,11 +38,34 @@ func nothing(status int) answer {
 
 // writeJSON declares its length, so that a client sees a cut answer as one.
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	b, _ := json.Marshal(v) // structs of strings, numbers and times cannot fail
-	b = append(b, '\n')
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(b)))
+	b := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if b.Cap() <= keptBuffer {
+			buffers.Put(b)
+		}
+	}()
+	b.Reset()
+	_ = json.NewEncoder(b).Encode(v) // structs of strings, numbers and times cannot fail
+	set(w.Header(), field{"Content-Type", "application/json"}, field{"Content-Length", strconv.Itoa(b.Len())})
 	w.WriteHeader(status)
-	_, _ = w.Write(b)
+	_, _ = w.Write(b.Bytes())
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// keptBuffer is how large a buffer may have become that is used again: bodies are asked for seldom.
+const keptBuffer = 64 << 10
+
+// field is a field of an answer; its name is in canonical case.
+type field struct{ name, value string }
+
+// set sets fields that have values.
+func set(h http.Header, fields ...field) {
+	values := make([]string, len(fields))
+	for i, f := range fields {
+		if f.value != "" {
+			values[i] = f.value
+			h[f.name] = values[i : i+1 : i+1]
+		}
+	}
 }

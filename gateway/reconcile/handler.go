@@ -270,7 +270,7 @@ func (a *api) GetRequest(ctx context.Context, in reconciliation.GetRequestReques
 	}
 	tag := etag(rec, withBody)
 	a.stamp(call, rec)
-	call.header.Set("ETag", tag)
+	call.header["Etag"] = []string{tag}
 	if known != nil && matches(*known, tag) {
 		return nothing(http.StatusNotModified), nil
 	}
@@ -359,17 +359,16 @@ func nextOf(r idempotency.Record) problem.Next {
 func (a *api) stamp(c *call, rec idempotency.Record) {
 	h, state, next := c.header, problem.OfRecord(rec.Believed()), nextOf(rec)
 	c.ev.State, c.ev.Next = state, next
-	h.Set(problem.HeaderState, state.String())
-	h.Set(problem.HeaderNext, next.String())
-	if after := a.Problems.RetryAfter(next); after != "" {
-		h.Set(problem.HeaderRetryAfter, after)
-	}
+	resolved := ""
 	if rec.Resolution != nil {
-		h.Set(problem.HeaderResolved, ResolvedBy(rec.Resolution))
+		resolved = ResolvedBy(rec.Resolution)
 	}
-	h.Set(problem.HeaderExpires, rec.Expires.UTC().Format(http.TimeFormat))
-	h.Set(problem.HeaderLink, problem.StatusLink(StatusURL(a.BasePath, rec.Operation.Key)))
-	h.Set("Cache-Control", "no-store")
+	set(h,
+		field{problem.HeaderState, state.String()}, field{problem.HeaderNext, next.String()},
+		field{problem.HeaderRetryAfter, a.Problems.RetryAfter(next)}, field{problem.HeaderResolved, resolved},
+		field{problem.HeaderExpires, rec.Expires.UTC().Format(http.TimeFormat)},
+		field{problem.HeaderLink, problem.StatusLink(StatusURL(a.BasePath, rec.Operation.Key))},
+		field{"Cache-Control", "no-store"})
 }
 
 // StatusURL returns the path of a key's record.

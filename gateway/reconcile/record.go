@@ -30,11 +30,9 @@ func NewRecord(r idempotency.Record, withBody bool) Record {
 		Key: string(r.Operation.Key), Operation: r.ID.String(),
 		State: reconciliation.State(r.Believed().String()), Next: reconciliation.Next(nextOf(r).String()),
 		Revision: r.Revision, Attempts: r.Attempt.N, TraceID: r.Trace.String(),
-		Times: Times{
-			FirstSeen: instant(r.FirstSeen), Dispatched: instant(r.Claimed), Settled: instant(r.Settled),
-			BodyExpires: instant(r.BodyExpires), Expires: instant(r.Expires),
-		},
 	}
+	at := [...]time.Time{r.FirstSeen, r.Claimed, r.Settled, r.BodyExpires, r.Expires}
+	out.Times = Times{FirstSeen: instant(&at[0]), Dispatched: instant(&at[1]), Settled: instant(&at[2]), BodyExpires: instant(&at[3]), Expires: instant(&at[4])}
 	if !r.Fingerprint.IsZero() {
 		out.Request = &Request{Method: r.Method, Target: r.Target, Fingerprint: r.Fingerprint.String()}
 	}
@@ -69,12 +67,13 @@ func SignedBy(by string) string {
 	return by
 }
 
-func instant(t time.Time) *time.Time {
+// instant shows a time as it stands where t points; nil if it is zero.
+func instant(t *time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
-	t = t.UTC()
-	return &t
+	*t = t.UTC()
+	return t
 }
 
 // WriteRecord answers with r as JSON. The caller has set the headers of the protocol.

@@ -14,12 +14,13 @@ import (
 // do: it has been decoded by rules of its own, and one key must not become another. The binding decodes
 // parameters again unless the URL has no RawPath.
 func SetParam(c echo.Context, name, value string) {
-	r := c.Request()
-	u := *r.URL
-	u.RawPath = ""
-	r = r.WithContext(r.Context())
-	r.URL = &u
-	c.SetRequest(r)
+	if r := c.Request(); r.URL.RawPath != "" {
+		u := *r.URL
+		u.RawPath = ""
+		r = r.WithContext(r.Context())
+		r.URL = &u
+		c.SetRequest(r)
+	}
 	c.SetParamNames(name)
 	c.SetParamValues(value)
 }
