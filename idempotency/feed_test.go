@@ -446,10 +446,45 @@ func TestFollowWithoutAStore(t *testing.T) {
 	})
 }
 
+// Who was told that there is more, and has it all although nothing else comes, hears of that at once.
+func TestFollowersHearThatTheyHaveCaughtUp(t *testing.T) {
+	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
+		follows(t, opened(t, f, "two", everything, "")) // keeps the feed going
+		time.Sleep(time.Second)
+		r := opened(t, f, "one", everything, "")
+		defer r.Leave()
+		wants := func(when string, want bool) {
+			t.Helper()
+			begun := time.Now()
+			items, caughtUp, err := r.Follow(t.Context(), 10, time.After(15*time.Second))
+			if soon := time.Since(begun) < 500*time.Millisecond; err != nil || len(items) > 0 || caughtUp != want || soon != want {
+				t.Errorf("%s: caught up: %v, after %v, %d items, error %v", when, caughtUp, time.Since(begun), len(items), err)
+			}
+		}
+		wants("at first", true)
+		cursor := r.Cursor()
+		r.Leave()
+		time.Sleep(5 * time.Second) // until nothing is kept for it any more
+		r = opened(t, f, "one", everything, cursor)
+		defer r.Leave()
+		if _, caughtUp, err := r.Poll(t.Context(), 10); err != nil || caughtUp {
+			t.Fatalf("before anybody has asked for it: caught up: %v, error %v", caughtUp, err)
+		}
+		wants("when somebody has", true)
+		s.held.Store(true)
+		wants("while something is held back", false)
+		s.held.Store(false)
+		wants("when it is not any more", true)
+	})
+}
+
 func TestFollowEnds(t *testing.T) {
 	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
 		r := opened(t, f, "one", everything, "")
 		defer r.Leave()
+		if _, caughtUp, err := r.Poll(t.Context(), 10); err != nil || !caughtUp {
+			t.Fatalf("caught up: %v, error %v", caughtUp, err)
+		}
 		begun := time.Now()
 		items, caughtUp, err := r.Follow(t.Context(), 10, time.After(time.Second))
 		if err != nil || len(items) > 0 || !caughtUp || time.Since(begun) != time.Second {

@@ -53,6 +53,7 @@ type feedStream struct {
 	to      Place // … up to this one
 	changes []Change
 	end     bool // nothing is known to come after to
+	behind  bool // somebody has looked who had not caught up
 	news    chan struct{}
 	err     error // why it is over
 }
@@ -196,6 +197,7 @@ func (s *feedSeat) look(p position, begun, latest bool) (n feedNews, err error) 
 		rest = lastOfEach(rest)
 	}
 	n = feedNews{covered: true, to: w.to, end: w.end && time.Since(s.hub.asked) < feedStale, more: w.news, broken: s.hub.broken}
+	w.behind = w.behind || !n.end
 	if n.changes = slices.Clone(rest[:min(feedAtOnce, len(rest))]); len(n.changes) < len(rest) {
 		n.to, n.end = n.changes[len(n.changes)-1].Place, false
 	}
@@ -381,7 +383,9 @@ func (h *feedHub) publish(page FeedPage) {
 	}
 	for c, s := range h.streams {
 		if s.isReady && page.Next.Compare(s.to) >= 0 {
-			s.to, s.end = page.Next, page.End && !page.AllHeld && !page.Held[c]
+			if s.to, s.end = page.Next, page.End && !page.AllHeld && !page.Held[c]; s.end && s.behind {
+				s.behind, told[s] = false, true
+			}
 		}
 	}
 	for len(h.kept) > h.most || h.bytes > feedKeptBytes {

@@ -77,6 +77,8 @@ type Reading struct {
 	at     position
 	begun  bool
 	seat   *feedSeat
+	// caughtUp is what the last Follow, Await or Poll said.
+	caughtUp bool
 }
 
 // Item is a record that has changed, and the cursor that goes on after it.
@@ -212,9 +214,9 @@ func (r *Reading) ReadHeld(ctx context.Context, limit int, patience time.Duratio
 	}
 }
 
-// Follow reads what comes: it returns as soon as there are items, at most limit, or with none when the timer or
-// ctx ends. CaughtUp is as in Read, as of a moment ago. The error is ErrCursorExpired,
-// ErrFeedClosed or the store's. A reading that follows must be left.
+// Follow reads what comes: it returns as soon as there are items, at most limit, or with none when the reader has
+// caught up and the call before did not say so, or when the timer or ctx ends. CaughtUp is as in Read, as of a moment
+// ago. The error is ErrCursorExpired, ErrFeedClosed or the store's. A reading that follows must be left.
 func (r *Reading) Follow(ctx context.Context, limit int, timer <-chan time.Time) (items []Item, caughtUp bool, err error) {
 	return r.follow(ctx, limit, timer, false, false)
 }
@@ -231,6 +233,7 @@ func (r *Reading) Poll(ctx context.Context, limit int) (items []Item, caughtUp b
 }
 
 func (r *Reading) follow(ctx context.Context, limit int, timer <-chan time.Time, over, list bool) (items []Item, caughtUp bool, err error) {
+	defer func() { r.caughtUp = caughtUp }()
 	if r.seat == nil {
 		r.seat = r.feed.hub.sit(r.caller)
 	}
@@ -254,7 +257,7 @@ func (r *Reading) follow(ctx context.Context, limit int, timer <-chan time.Time,
 		switch {
 		case len(items) == 0 && over && list && news.broken != nil:
 			return nil, false, news.broken
-		case len(items) > 0, over && (news.covered || caughtUp), ctx.Err() != nil:
+		case len(items) > 0, over && (news.covered || caughtUp), caughtUp && !r.caughtUp && !list, ctx.Err() != nil:
 			return items, caughtUp, nil
 		}
 		if !news.covered {
