@@ -325,11 +325,11 @@ func (e *Engine) reader(find finder) finder {
 	}
 }
 
-// remember caches what cannot change any more, except by being forgotten. The record was asked for at
+// remember caches what cannot change any more, except by being forgotten or contradicted. The record was asked for at
 // asOf: what has passed since counts.
 func (e *Engine) remember(r Record, asOf time.Time) {
 	e.forget(&r)
-	if r.State != Completed || r.Damaged || r.Response == nil || !r.Response.Replayable {
+	if r.State != Completed || r.Contradicted || r.Damaged || r.Response == nil || !r.Response.Replayable {
 		return
 	}
 	if ttl := min(cacheTTL, r.BodyExpires.Sub(r.Observed)) - time.Since(asOf); ttl > 0 {
@@ -338,9 +338,9 @@ func (e *Engine) remember(r Record, asOf time.Time) {
 }
 
 // forget hears of every record that this process reads or writes. Whoever was told that an answer is forgotten
-// must not be shown it afterwards.
+// must not be shown it afterwards; nor a revision that is older than one that was shown.
 func (e *Engine) forget(r *Record) {
-	if r.State == Forgotten {
+	if r.State == Forgotten || r.State == Completed && r.Contradicted {
 		e.erased.note(r.ID, e.cache.Drop)
 	}
 }

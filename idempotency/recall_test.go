@@ -171,3 +171,25 @@ func TestAcknowledgedBeforeItsAttemptHears(t *testing.T) {
 		a.says(t, order, idempotency.Forgotten)
 	})
 }
+
+// An answer that contradicts a completed record makes another revision of it, which nobody is shown the former after.
+func TestContradictedRecordsAreNotRecalled(t *testing.T) {
+	pair(t, func(t *testing.T, a, b *gateway) {
+		order := request("order")
+		a.begin(t, order, idempotency.Granted).Execution.Complete(answer("made"))
+		before := b.says(t, order, idempotency.Completed).Revision
+		other := idempotency.Attempt{Operation: order.ID, ID: idempotency.NewAttemptID()}
+		res, err := a.committer.Submit(idempotency.Complete{Attempt: other, Response: answer("other"), Retention: retain}, nil)
+		if err != nil || !res.Record.Contradicted || res.Record.Revision <= before {
+			t.Fatalf("%+v, %v", res.Record, err)
+		}
+		if _, err := b.engine.FindAll(t.Context(), []idempotency.OperationID{order.ID}); err != nil {
+			t.Error(err)
+		}
+		for _, g := range []*gateway{a, b} {
+			if rec := g.says(t, order, idempotency.Completed); rec.Revision != res.Record.Revision || string(rec.Response.Body) != "made" {
+				t.Errorf("revision %d, %q; want revision %d", rec.Revision, rec.Response.Body, res.Record.Revision)
+			}
+		}
+	})
+}

@@ -41,6 +41,8 @@ var mutants = []mutant{
 		edits: change("		e.forget(r)\n", "")},
 	{name: "what the feed told to be forgotten is recalled", file: "idempotency/engine.go", pkg: "idempotency", test: "TestForgottenStaysForgotten",
 		edits: change(`	f.seen = e.forget`, `	_ = e.forget`)},
+	{name: "former revision of a contradicted record is recalled", file: "idempotency/engine.go", pkg: "idempotency", test: "TestContradictedRecordsAreNotRecalled",
+		edits: change(`r.State == Forgotten || r.State == Completed && r.Contradicted {`, `r.State == Forgotten {`)},
 	{name: "who waits for a change is told what he has", file: "idempotency/wait.go", pkg: "idempotency", test: "TestCompletedRecordsAreRecalled",
 		edits: change(`ok && (wait <= 0 || enough(rec))`, `ok`)},
 	{name: "look-up answered by an earlier read", file: "idempotency/reads.go", pkg: "idempotency", test: "TestALookUpIsNotAnsweredByAnEarlierRead",
