@@ -53,6 +53,7 @@ type farm struct {
 	cells   int // so far; each has a number of its own
 	// longBytes is how long the long download is.
 	longBytes int
+	settings  [][2]string // of the database server, of the command line
 }
 
 // measure runs one cell and checks it. Our own load generator, which at least warms up, checks every

@@ -35,6 +35,8 @@ type options struct {
 	generator   string
 	profiles    string
 
+	settings [][2]string // of the server, besides ours
+
 	records int     // of records
 	rate    float64 // of soak
 }
@@ -80,6 +82,14 @@ func parseOptions(args []string) (command string, o options, err error) {
 	flags.IntVar(&o.rounds, "rounds", 3, "how often everything is measured")
 	flags.DurationVar(&o.duration, "duration", time.Second, "measured time of a cell (of soak: of all)")
 	flags.DurationVar(&o.warmUp, "warmup", 100*time.Millisecond, "time before it that is checked and not measured")
+	flags.Func("set", "NAME=VALUE: a setting of the Postgres server, besides ours or instead of one of ours; may be repeated", func(s string) error {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return fmt.Errorf("it is NAME=VALUE")
+		}
+		o.settings = append(o.settings, [2]string{name, value})
+		return nil
+	})
 	switch command {
 	case "records":
 		flags.IntVar(&o.records, "records", 10_000_000, "how many records are stored before the comparison")

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,12 +30,13 @@ var postgresSettings = [][2]string{
 // cluster is a throw-away Postgres on a unix socket, with its files below the benchmark's directory.
 type cluster struct {
 	*process
-	socket string // directory
+	socket   string      // directory
+	settings [][2]string // postgresSettings, and those of the command line
 }
 
 // startPostgres initialises and starts a cluster. As root, which Postgres refuses, it runs as the user
 // postgres, or nobody.
-func startPostgres(ctx context.Context, dir string) (*cluster, error) {
+func startPostgres(ctx context.Context, dir string, more [][2]string) (*cluster, error) {
 	initdb, err := postgresProgram("initdb")
 	if err != nil {
 		return nil, err
@@ -66,7 +68,8 @@ func startPostgres(ctx context.Context, dir string) (*cluster, error) {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	args := []string{"-D", data, "-c", "listen_addresses=", "-c", "unix_socket_directories=" + home}
-	for _, s := range postgresSettings {
+	settings := append(slices.Clone(postgresSettings), more...) // of two the last counts
+	for _, s := range settings {
 		args = append(args, "-c", s[0]+"="+s[1])
 	}
 	serve := exec.Command(server, args...)
@@ -75,7 +78,7 @@ func startPostgres(ctx context.Context, dir string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{p, home}
+	c := &cluster{p, home, settings}
 	if err := p.ready(ctx, func(ctx context.Context) error { return c.exec(ctx, "postgres", "select 1") }); err != nil {
 		p.stop()
 		return nil, err
@@ -128,8 +131,10 @@ func (c *cluster) describe(ctx context.Context) (string, error) {
 		return value
 	}
 	words := []string{"PostgreSQL " + show("server_version")}
-	for _, s := range postgresSettings {
-		words = append(words, s[0]+"="+show(s[0]))
+	for i, s := range c.settings {
+		if !slices.ContainsFunc(c.settings[i+1:], func(later [2]string) bool { return later[0] == s[0] }) {
+			words = append(words, s[0]+"="+show(s[0]))
+		}
 	}
 	if err == nil && (show("fsync") != "on" || show("synchronous_commit") != "on") {
 		err = errors.New("postgres runs without fsync or synchronous_commit: its figures would mean nothing")

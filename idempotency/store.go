@@ -75,9 +75,9 @@ type LeaseStore interface {
 // RetentionStore removes what has expired: bodies and records, never executing or unknown records
 // nor contradicted ones.
 type RetentionStore interface {
-	// Purge removes at most limit expired records, and expired bodies, and returns how many records.
-	// It also prepares whatever storage the coming days need.
-	Purge(ctx context.Context, limit int) (int, error)
+	// Purge removes at most limit expired records, and expired bodies. It returns how many records, and whether
+	// there is more to do at once. It also prepares whatever storage the coming days need.
+	Purge(ctx context.Context, limit int) (removed int, more bool, err error)
 }
 
 // CensusStore counts records for metrics.

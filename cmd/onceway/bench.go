@@ -111,7 +111,7 @@ func benchStore(ctx context.Context, c *config.Config, f benchFlags) (report ben
 		return report, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if _, err := store.Purge(ctx, 1); err != nil { // makes the room where answers are kept
+	if _, _, err := store.Purge(ctx, 1); err != nil { // makes the room where answers are kept
 		return report, storeFailure(err)
 	}
 	for _, n := range f.requests {

@@ -17,7 +17,7 @@ type janitor struct {
 const (
 	purgeEvery  = 10 * time.Second
 	purgeAtMax  = 500         // records in one go: about as much as the store takes in one transaction
-	choresEvery = time.Minute // looks of Postgres at its partitions
+	choresEvery = time.Minute // of what need not be looked at as often
 )
 
 func startJanitor(store idempotency.RetentionStore, log *slog.Logger) *janitor {
@@ -27,11 +27,11 @@ func startJanitor(store idempotency.RetentionStore, log *slog.Logger) *janitor {
 		defer close(j.done)
 		for ctx.Err() == nil {
 			began := time.Now()
-			n, err := store.Purge(ctx, purgeAtMax)
+			_, more, err := store.Purge(ctx, purgeAtMax)
 			if err != nil && ctx.Err() == nil {
 				log.Warn("purge", "error", err.Error())
 			}
-			pause(ctx, untilNextPurge(n, err, time.Since(began)))
+			pause(ctx, untilNextPurge(more, err, time.Since(began)))
 		}
 	}()
 	return j
@@ -40,8 +40,8 @@ func startJanitor(store idempotency.RetentionStore, log *slog.Logger) *janitor {
 // untilNextPurge returns how long to rest after a purge that took so long. While there is more to remove it rests
 // three times as long as it worked: whatever has piled up, it takes a quarter of one connection to the store. The
 // busier the store is, the longer both become.
-func untilNextPurge(removed int, err error, took time.Duration) time.Duration {
-	if err != nil || removed < purgeAtMax {
+func untilNextPurge(more bool, err error, took time.Duration) time.Duration {
+	if err != nil || !more {
 		return purgeEvery
 	}
 	return min(3*took, purgeEvery)

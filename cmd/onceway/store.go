@@ -64,7 +64,7 @@ func openStore(ctx context.Context, c *config.Config, migrate bool, changed func
 	opened.committer.Timeout = c.StoreTimeout
 	if embedded {
 		opened.committer.OneLane, opened.committer.Flushers, opened.committer.MaxBatch = true, 1, 256
-		opened.recordStore, err = sqlite.Open(ctx, path, sqlite.Options{Lease: c.Lease, Clock: wallClock})
+		opened.recordStore, err = sqlite.Open(ctx, path, sqlite.Options{Lease: c.Lease, Clock: wallClock, CompactEvery: choresEvery})
 	} else {
 		opened.committer.Flushers = 4
 		opened.recordStore, err = openPostgres(ctx, c, changed)

@@ -33,9 +33,10 @@ var (
 )
 
 const (
-	feedCommits  = 500  // rows of the feed that one page looks at
-	feedOwn      = 2000 // a caller with no more records than this is listed by them, and not along everybody's changes
-	feedHeldRows = 1000 // rows that are looked at for changes that cannot be read yet
+	feedCommits    = 500  // rows of the feed that one page looks at
+	feedOwn        = 2000 // a caller with no more records than this is listed by them, and not along everybody's changes
+	feedPurgeSteps = 4    // steps of one purge's walk, past as many rows each as of a page
+	feedHeldRows   = 1000 // rows that are looked at for changes that cannot be read yet
 )
 
 // horizon is what a snapshot can read of the feed.
@@ -336,14 +337,14 @@ func (s *Store) FeedLag(ctx context.Context) (time.Duration, error) {
 // purgeFeed makes some steps of the walk along the feed that removes what no reader needs any more: rows of
 // which no record changed last there. Nothing else is removed, however old, so no place is ever too old for
 // what it leaves. Rows are looked at once they are as old as records become.
-func (s *Store) purgeFeed(ctx context.Context) error {
-	for range purgeSteps {
-		more, err := s.purgeFeedSome(ctx)
+func (s *Store) purgeFeed(ctx context.Context) (more bool, err error) {
+	for range feedPurgeSteps {
+		more, err = s.purgeFeedSome(ctx)
 		if err != nil || !more {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 func (s *Store) purgeFeedSome(ctx context.Context) (more bool, err error) {

@@ -227,7 +227,7 @@ func TestTheFeedForgetsWhatNobodyNeeds(t *testing.T) {
 	purge := func() {
 		t.Helper()
 		for range 2 {
-			if _, err := s.Purge(context.Background(), 1000); err != nil {
+			if _, _, err := s.Purge(context.Background(), 1000); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -19,41 +19,42 @@ var (
 	purgeInstances = statement("purge_instances")
 )
 
-// purgeSteps bounds the steps of one call, of each of its walks.
+// purgeSteps bounds the steps of one call.
 const purgeSteps = 200
 
 // Purge implements [idempotency.RetentionStore]. It walks along the records that are old enough to
 // have expired, a bounded way in each call, from where the last call, of whichever gateway, came to. At the
 // end of the way it looks for what is no longer needed of the feed: earlier, most of that still is, for the sake of
 // records that are about to go.
-func (s *Store) Purge(ctx context.Context, limit int) (int, error) {
+func (s *Store) Purge(ctx context.Context, limit int) (removed int, more bool, err error) {
 	if s.chores.due(time.Now()) {
 		if err := s.keepPartitions(ctx); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		if err := s.transact(ctx, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, purgeInstances)
 			return err
 		}); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 	}
-	total, end := 0, false
+	end := false
 	for range purgeSteps {
-		if total >= limit || end {
+		if removed >= limit || end {
 			break
 		}
-		n, at, err := s.purgeSome(ctx, min(limit-total, sweepBatch))
-		total += n
+		n, at, err := s.purgeSome(ctx, min(limit-removed, sweepBatch))
+		removed += n
 		if err != nil || at == elsewhere {
-			return total, err
+			return removed, false, err
 		}
 		end = at == atEnd
 	}
 	if !end {
-		return total, nil
+		return removed, true, nil
 	}
-	return total, s.purgeFeed(ctx)
+	more, err = s.purgeFeed(ctx)
+	return removed, more, err
 }
 
 // whereabouts is where a step of the purge's walk left it.
@@ -80,18 +81,18 @@ func (s *Store) purgeSome(ctx context.Context, limit int) (n int, at whereabouts
 		var seen int
 		var to pgtype.Timestamptz
 		var ids, embodied []pgtype.UUID
-		if err := tx.QueryRow(ctx, purgeWindow, from, micros(s.keep.Key), limit, micros(s.grace)).Scan(&seen, &to, &ids, &embodied); err != nil {
+		var places []string
+		if err := tx.QueryRow(ctx, purgeWindow, from, micros(s.keep.Key), limit, micros(s.grace)).Scan(&seen, &to, &ids, &places, &embodied); err != nil {
 			return err
 		}
 		var b pgx.Batch
 		var gone int64
 		if len(ids) > 0 {
-			b.Queue(lockRows, ids, ids)
+			b.Queue(purgeRecords, ids, places, micros(s.grace)).Exec(countInto(&gone))
+			b.Queue(purgeEvidence, ids)
 			if len(embodied) > 0 {
-				b.Queue(purgePayloads, embodied, micros(s.grace))
+				b.Queue(purgePayloads, embodied)
 			}
-			b.Queue(purgeEvidence, ids, micros(s.grace))
-			b.Queue(purgeRecords, ids, micros(s.grace)).Exec(countInto(&gone))
 		}
 		if seen < limit {
 			at = atEnd

@@ -28,7 +28,7 @@ func openKeeping(t *testing.T, dsn string, response time.Duration) *Store {
 
 func purge(t *testing.T, s *Store) {
 	t.Helper()
-	if _, err := s.Purge(context.Background(), 100); err != nil {
+	if _, _, err := s.Purge(context.Background(), 100); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -120,7 +120,7 @@ func TestPurgeWalksOn(t *testing.T) {
 	advance(t, admin, storetest.Keep.Key+time.Hour)
 	total := 0
 	for range 3 {
-		n, err := s.Purge(context.Background(), 250)
+		n, _, err := s.Purge(context.Background(), 250)
 		if err != nil || n > 250 {
 			t.Fatalf("purged %d, error %v", n, err)
 		}
@@ -152,7 +152,7 @@ func TestPurgeDoesNotWalkThroughWhatCannotHaveExpired(t *testing.T) {
 	advance(t, admin, storetest.Keep.Key+time.Hour)
 	purgeOne := func(want int) {
 		t.Helper()
-		if n, err := s.Purge(context.Background(), 1); err != nil || n != want {
+		if n, _, err := s.Purge(context.Background(), 1); err != nil || n != want {
 			t.Fatalf("purged %d, error %v, want %d", n, err, want)
 		}
 	}
@@ -180,7 +180,7 @@ func TestPurgeReadsWhatItRemovesOnce(t *testing.T) {
 	}
 	advance(t, admin, storetest.Keep.Key+time.Hour)
 	for left := records; left > 0; {
-		n, err := s.Purge(context.Background(), 150)
+		n, _, err := s.Purge(context.Background(), 150)
 		if err != nil || n == 0 {
 			t.Fatalf("purged %d, error %v", n, err)
 		}
@@ -210,7 +210,7 @@ func TestTheFeedIsPurgedAfterTheRecords(t *testing.T) {
 	}
 	advance(t, admin, storetest.Keep.Key+time.Hour)
 	for _, want := range []int{6, 0} { // rows: those of claims, which no record changed last in, could go at once
-		if _, err := s.Purge(context.Background(), 100); err != nil {
+		if _, _, err := s.Purge(context.Background(), 100); err != nil {
 			t.Fatal(err)
 		}
 		if n := queryOne[int](t, admin, "SELECT count(*) FROM changes"); n != want {
@@ -225,7 +225,7 @@ func TestPurgeRemovesABodyThatHasNotGoneWithItsDay(t *testing.T) {
 	s, admin := openStore(t, dsn), openAdmin(t, dsn)
 	apply(t, s, completions(apply(t, s, newClaims(2, newOwner(t, s))), []byte("x")))
 	execute(t, admin, "UPDATE requests SET claimed_at = claimed_at - $1::interval, expires = now() - interval '1 second'", storetest.Keep.Key+time.Hour)
-	if n, err := s.Purge(context.Background(), 10); err != nil || n != 2 {
+	if n, _, err := s.Purge(context.Background(), 10); err != nil || n != 2 {
 		t.Fatalf("purged %d, error %v", n, err)
 	}
 	if n := queryOne[int](t, admin, "SELECT count(*) FROM payloads"); n != 0 {

@@ -10,6 +10,9 @@ type Options struct {
 	Clock func() time.Time
 	// Readers is the number of connections that Find uses, and all else that reads, except Ask. Default 2.
 	Readers int
+	// CompactEvery is how much time Purge lets pass between two walks along the feed, which read more than they
+	// remove. Default 0: each time that nothing else is left to remove.
+	CompactEvery time.Duration
 	// Askers is the number of connections that Ask uses. Default 2.
 	Askers int
 }

@@ -11,34 +11,40 @@ import (
 const grace = 2 * time.Hour
 
 // Purge implements [idempotency.RetentionStore].
-func (s *Store) Purge(ctx context.Context, limit int) (int, error) {
-	if err := s.purgeBodies(ctx, limit); err != nil {
-		return 0, err
+//
+// The feed is looked at when all else is done: earlier, most of it is still needed, for the sake of records that
+// are about to go.
+func (s *Store) Purge(ctx context.Context, limit int) (removed int, more bool, err error) {
+	if more, err = s.purgeBodies(ctx, limit); err != nil {
+		return 0, false, err
 	}
-	if err := s.purgeFeed(ctx); err != nil {
-		return 0, err
-	}
-	total := 0
-	for total < limit {
-		want := min(portion, limit-total)
+	for removed < limit {
+		want := min(portion, limit-removed)
 		n := 0
 		err := s.transact(ctx, func(c *conn, now time.Time) (err error) {
 			n, err = c.purgeRecords(now, want)
 			return err
 		})
 		if err != nil {
-			return total, err
+			return removed, false, err
 		}
-		total += n
+		removed += n
 		if n < want {
 			break
 		}
 	}
-	return total, nil
+	if more || removed >= limit {
+		return removed, true, nil
+	}
+	if now := s.now(); now.UnixMicro() >= s.compact.Load() {
+		s.compact.Store(now.Add(s.options.CompactEvery).UnixMicro())
+		err = s.purgeFeed(ctx)
+	}
+	return removed, false, err
 }
 
-// purgeBodies removes few at a time, because a body may be a mebibyte long.
-func (s *Store) purgeBodies(ctx context.Context, limit int) error {
+// purgeBodies removes at most limit bodies, few at a time, because one may be a mebibyte long.
+func (s *Store) purgeBodies(ctx context.Context, limit int) (more bool, err error) {
 	for limit > 0 {
 		want := int64(min(portion/8, limit))
 		var n int64
@@ -47,11 +53,11 @@ func (s *Store) purgeBodies(ctx context.Context, limit int) error {
 			return err
 		})
 		if err != nil || n < want {
-			return err
+			return false, err
 		}
 		limit -= int(n)
 	}
-	return nil
+	return true, nil
 }
 
 // purgeRecords removes records and all that belongs to them.

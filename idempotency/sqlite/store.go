@@ -34,6 +34,7 @@ type Store struct {
 
 	history idempotency.FeedHistory // of this opening of the file
 	walked  atomic.Int64            // how far the walk along the feed has come
+	compact atomic.Int64            // when it goes on, in microseconds since 1970
 }
 
 var (

@@ -311,7 +311,7 @@ func testFeedPurge(w *world) {
 	w.must(doubt(w.granted(w.claim(open))))
 	w.pass(Keep.Key + step)
 	for range 3 {
-		if _, err := w.Store.Purge(background, 1000); err != nil {
+		if _, _, err := w.Store.Purge(background, 1000); err != nil {
 			w.Fatal(err)
 		}
 	}

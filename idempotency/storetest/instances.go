@@ -193,7 +193,7 @@ func (w *world) forgets(d time.Duration) {
 	if _, err := w.Store.Sweep(background); err != nil {
 		w.Fatal(err)
 	}
-	if _, err := w.Store.Purge(background, 100); err != nil {
+	if _, _, err := w.Store.Purge(background, 100); err != nil {
 		w.Fatal(err)
 	}
 	w.pass(step)

@@ -240,12 +240,12 @@ func (m *Model) Executing(_ context.Context, o idempotency.Owner, age time.Durat
 }
 
 // Purge implements [idempotency.RetentionStore].
-func (m *Model) Purge(_ context.Context, limit int) (int, error) {
+func (m *Model) Purge(_ context.Context, limit int) (removed int, more bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	now, n := m.clock(), 0
+	now := m.clock()
 	for id, r := range m.records {
-		if n == limit {
+		if removed == limit {
 			break
 		}
 		keep := r.State == idempotency.Executing || r.State == idempotency.Unknown || r.Contradicted
@@ -254,10 +254,10 @@ func (m *Model) Purge(_ context.Context, limit int) (int, error) {
 			delete(m.evidence, id)
 			delete(m.damaged, id)
 			delete(m.places, id)
-			n++
+			removed++
 		}
 	}
-	return n, nil
+	return removed, removed == limit, nil
 }
 
 // InDoubt implements [idempotency.CensusStore].

@@ -88,8 +88,8 @@ func (m *machine) sweep(t *rapid.T) {
 }
 
 func (m *machine) purge(t *rapid.T) {
-	_, errA := m.Store.Purge(background, 10_000)
-	_, errB := m.model.Purge(background, 10_000)
+	_, _, errA := m.Store.Purge(background, 10_000)
+	_, _, errB := m.model.Purge(background, 10_000)
 	if errA != nil || errB != nil {
 		t.Fatal("purge:", errA, errB)
 	}

@@ -148,11 +148,17 @@ func testPurge(w *world) {
 
 func (w *world) purges(limit, want int) {
 	w.Helper()
-	n, err := w.Store.Purge(background, limit)
+	n, more, err := w.Store.Purge(background, limit)
 	if err != nil {
 		w.Fatal("purge:", err)
 	}
 	equal(w, "purged records", n, want)
+	if n == limit && !more {
+		w.Error("a purge that removed as much as it may says that there is no more")
+	}
+	if n == 0 && more {
+		w.Error("a purge that found nothing says that there is more")
+	}
 }
 
 // now is the store's clock.

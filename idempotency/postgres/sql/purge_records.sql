@@ -1,2 +1,5 @@
+-- By where they lie: the index by id would have to be read at as many places that nothing else has in memory. A
+-- record that changed since it was looked at lies elsewhere, and is left to the next walk.
 DELETE FROM requests r
-WHERE r.id = ANY($1::uuid[]) AND r.state IN (2, 3, 5, 6) AND NOT r.contradicted AND r.expires < now() - $2::bigint * interval '1 microsecond'
+WHERE r.ctid = ANY($2::text[]::tid[]) AND r.id = ANY($1::uuid[])
+    AND r.state IN (2, 3, 5, 6) AND NOT r.contradicted AND r.expires < now() - $3::bigint * interval '1 microsecond'
