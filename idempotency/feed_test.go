@@ -503,7 +503,7 @@ func TestFollowEnds(t *testing.T) {
 	})
 }
 
-// What is kept for those who follow has every change of a record; a list has the last one only.
+// What is kept for those who follow has every change of a record; a list, and whoever comes back, has the last one only.
 func TestAListThatWaitsHasEachRecordOnce(t *testing.T) {
 	feeding(t, func(t *testing.T, s *feedStore, f *idempotency.Feed) {
 		r := opened(t, f, "one", everything, "")
@@ -519,6 +519,12 @@ func TestAListThatWaitsHasEachRecordOnce(t *testing.T) {
 			time.Sleep(time.Second) // the stream has it
 			s.moves(t, idempotency.Complete{Attempt: a, Response: answer("made"), Retention: idempotency.Retention{Response: time.Hour, Key: feedKeep}})
 			time.Sleep(time.Second)
+		}
+		back := opened(t, f, "one", everything, cursor)
+		defer back.Leave()
+		items, _, err := back.Poll(t.Context(), 10)
+		if got := keysOf(items); err != nil || !slices.Equal(got, []string{name(0), name(1), name(2)}) {
+			t.Errorf("who comes back hears of %v, error %v", got, err)
 		}
 		for _, limit := range []int{1, 2, 10} {
 			list := opened(t, f, "one", everything, cursor)

@@ -227,7 +227,7 @@ func (r *Reading) Await(ctx context.Context, limit int, timer <-chan time.Time) 
 	return r.follow(ctx, limit, timer, false, true)
 }
 
-// Poll is Follow for what has come by now.
+// Poll is Follow for what has come by now: of each record the last change only, as whoever comes back needs it.
 func (r *Reading) Poll(ctx context.Context, limit int) (items []Item, caughtUp bool, err error) {
 	return r.follow(ctx, limit, nil, true, false)
 }
@@ -244,8 +244,9 @@ func (r *Reading) follow(ctx context.Context, limit int, timer <-chan time.Time,
 	case <-ctx.Done():
 		return nil, false, nil
 	}
+	latest := list || over
 	for {
-		news, err := r.seat.look(r.at, r.begun, list)
+		news, err := r.seat.look(r.at, r.begun, latest)
 		if err != nil {
 			return nil, false, err
 		}

@@ -79,6 +79,8 @@ var mutants = []mutant{
 		edits: change(`w.end && time.Since(s.hub.asked) < feedStale`, `w.end`)},
 	{name: "what leaves a state is not reported", file: "idempotency/feedreading.go", pkg: "idempotency", test: "TestWhatLeavesAStateIsReported",
 		edits: change(" || c.Place.Commit > r.at.listed && c.Record.Been&r.states != 0", "")},
+	{name: "who comes back hears of what is over", file: "idempotency/feedreading.go", pkg: "idempotency", test: "TestAListThatWaitsHasEachRecordOnce",
+		edits: change("latest := list || over", "latest := list")},
 	{name: "follower not told that it has caught up", file: "idempotency/feedhub.go", pkg: "idempotency", test: "TestFollowersHearThatTheyHaveCaughtUp",
 		edits: change("; s.end && s.behind {", "; false {")},
 	{name: "follower begins later than it has read", file: "idempotency/feedhub.go", pkg: "idempotency", test: "TestASlowFollowerReadsByHimself",
