@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/onceway/onceway/gateway/config"
 	"github.com/onceway/onceway/gateway/problem"
@@ -168,34 +170,70 @@ func (e *exchange) passThrough(w http.ResponseWriter, l *live, rec idempotency.R
 
 // stamp sets the headers that every protected answer has.
 func (e *exchange) stamp(h http.Header, rec idempotency.Record, state problem.State, next problem.Next) {
-	h[problem.HeaderState] = []string{state.String()}
-	h[problem.HeaderNext] = []string{next.String()}
-	expires(h, rec)
+	h[problem.HeaderState] = stateFields[state]
+	h[problem.HeaderNext] = nextFields[next]
+	e.g.expires(h, rec)
 	// The stored slice is shared by every replay and must not be written to.
-	h[problem.HeaderLink] = append(slices.Clip(h[problem.HeaderLink]), problem.StatusLink(e.in.statusURL))
+	h[problem.HeaderLink] = append(slices.Clip(h[problem.HeaderLink]), reconcile.StatusLink(e.g.basePath, e.in.operation.Key))
 	e.ev.State, e.ev.Next = state, next
 }
 
-// expires says until when the key protects.
-func expires(h http.Header, rec idempotency.Record) {
-	if !rec.Expires.IsZero() {
-		h[problem.HeaderExpires] = []string{rec.Expires.UTC().Format(http.TimeFormat)}
+// stateFields and nextFields are the values of fields that every answer has. They are shared by all of them.
+var (
+	stateFields = valuesOf[problem.State](problem.StateCount)
+	nextFields  = valuesOf[problem.Next](problem.NextCount)
+)
+
+func valuesOf[T interface {
+	~uint8
+	String() string
+}](n int) [][]string {
+	values := make([][]string, n)
+	for i := range values {
+		values[i] = []string{T(i).String()}
 	}
+	return values
+}
+
+// expires says until when the key protects.
+func (g *Gateway) expires(h http.Header, rec idempotency.Record) {
+	if !rec.Expires.IsZero() {
+		h[problem.HeaderExpires] = g.dates.field(rec.Expires)
+	}
+}
+
+// dates remembers the last date that was written as a field: keys that were claimed in one second expire in one.
+type dates struct{ last atomic.Pointer[date] }
+
+type date struct {
+	second int64
+	field  []string // shared by the answers that have it
+}
+
+// field returns t as the value of a field (RFC 9110, section 5.6.7).
+func (d *dates) field(t time.Time) []string {
+	second := t.Unix()
+	if last := d.last.Load(); last != nil && last.second == second {
+		return last.field
+	}
+	now := &date{second, []string{t.UTC().Format(http.TimeFormat)}}
+	d.last.Store(now)
+	return now.field
 }
 
 // answerProblem writes one of our own answers about a record.
 func (e *exchange) answerProblem(w http.ResponseWriter, p problem.Problem, rec idempotency.Record) {
-	expires(w.Header(), rec)
+	e.g.expires(w.Header(), rec)
 	if rec.Resolution != nil {
 		w.Header().Set(problem.HeaderResolved, reconcile.ResolvedBy(rec.Resolution))
 	}
-	e.g.writeProblem(w, e.ev, p.About(e.in.id.String(), e.in.statusURL, rec.Trace.String()))
+	e.g.writeProblem(w, e.ev, p.About(e.in.id.String(), e.g.statusURL(e.in), rec.Trace.String()))
 }
 
 // accepted answers 202 with the record.
 func (e *exchange) accepted(w http.ResponseWriter, rec idempotency.Record) {
 	h := w.Header()
-	h.Set("Location", e.in.statusURL)
+	h.Set("Location", e.g.statusURL(e.in))
 	h.Set(problem.HeaderPreferenceApplied, "respond-async")
 	h.Set(problem.HeaderRetryAfter, e.g.problems.RetryAfter(problem.Wait))
 	h.Set("Cache-Control", "no-store")

@@ -62,6 +62,7 @@ type Gateway struct {
 	maxWait    time.Duration
 	trusted    caller.Trusted
 	bodies     budget
+	dates      dates
 	limits     *limit.Callers // of new attempts
 	asks       *limit.Callers // of calls to our own APIs
 	askRate    int

@@ -105,6 +105,8 @@ func fromBackend(h http.Header) {
 // storable splits the fields of an answer into those that are stored and replayed, and those that only
 // the first caller gets. It takes over h, which fromBackend has cleaned.
 func storable(h http.Header, drop []string) (stored, once http.Header) {
+	delete(h, "Content-Length")
+	delete(h, "Date") // ours are as good, and there must be a date
 	for name, values := range h {
 		if isVolatile(name) {
 			if once == nil {
@@ -123,8 +125,6 @@ func storable(h http.Header, drop []string) (stored, once http.Header) {
 			delete(h, name)
 		}
 	}
-	delete(once, "Content-Length")
-	delete(once, "Date") // ours is as good, and there must be one
 	return h, once
 }
 

@@ -31,7 +31,6 @@ type intake struct {
 	prefer      preferences
 	deadline    time.Time // zero if there is none
 	keyDate     time.Time // zero if the key has none
-	statusURL   string
 }
 
 // maxClockSkew is how far in the future a date may lie and still count (guarantee, Retention).
@@ -51,7 +50,6 @@ func (g *Gateway) takeIn(w *recorder, r *http.Request, b *bound, t route.Target)
 	}
 	in := &intake{operation: idempotency.Operation{Caller: who, Key: key}, target: t.String(), prefer: parsePrefer(r.Header[problem.HeaderPrefer])}
 	in.id = in.operation.ID()
-	in.statusURL = reconcile.StatusURL(g.basePath, key)
 	now := g.now()
 	if in.deadline, err = dateHeader(r.Header, problem.HeaderDeadline); err != nil {
 		return nil, err
@@ -67,6 +65,11 @@ func (g *Gateway) takeIn(w *recorder, r *http.Request, b *bound, t route.Target)
 		ContentEncoding: r.Header.Get("Content-Encoding"), Body: in.body,
 	}.Fingerprint()
 	return in, nil
+}
+
+// statusURL returns the path of the operation's record.
+func (g *Gateway) statusURL(in *intake) string {
+	return reconcile.StatusURL(g.basePath, in.operation.Key)
 }
 
 // keyOf reads the one key field.

@@ -51,6 +51,9 @@ var exceededText = map[string]string{
 
 // limited reports whether a caller's limit refused.
 func limited(err error) bool {
+	if err == nil {
+		return false // without what errors.As allocates
+	}
 	known := (*refusal)(nil)
 	return errors.As(err, &known) && known.Slug == problem.RateLimited
 }

@@ -253,8 +253,8 @@ func (g *Gateway) refuse(w http.ResponseWriter, ev *telemetry.Event, err error, 
 		p = problem.NewStillUnknown()
 	}
 	if in != nil && rec.State != idempotency.Unseen {
-		expires(w.Header(), rec)
-		p = p.About(in.id.String(), in.statusURL, rec.Trace.String())
+		g.expires(w.Header(), rec)
+		p = p.About(in.id.String(), g.statusURL(in), rec.Trace.String())
 	}
 	g.writeProblem(w, ev, p)
 }

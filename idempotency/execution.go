@@ -161,6 +161,9 @@ func (x *Execution) unrecordable() Doubt { return Doubt{x.attempt, CauseUnrecord
 const CauseUnrecordable Cause = "unrecordable"
 
 func isRolledBack(err error) bool {
+	if err == nil {
+		return false // without what errors.As allocates
+	}
 	var rolledBack *RolledBackError
 	return errors.As(err, &rolledBack)
 }

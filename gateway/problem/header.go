@@ -29,4 +29,7 @@ const ContentType = "application/problem+json"
 const PagesPath = "/.well-known/idempotency/problems/"
 
 // StatusLink returns the value of a Link field that leads to a record.
-func StatusLink(url string) string { return "<" + url + `>; rel="status"` }
+func StatusLink(url string) string { return "<" + url + StatusRelation }
+
+// StatusRelation is how the value of a Link field ends that leads to a record.
+const StatusRelation = `>; rel="status"`

@@ -66,6 +66,9 @@ const (
 
 var nextNames = [nextCount]string{"", "done", "wait", "resend", "reconcile", "stop"}
 
+// NextCount is the number of these values, the zero value included.
+const NextCount = nextCount
+
 func (n Next) String() string { return nextNames[n] }
 
 // RetryAfter reports whether an answer with this Next carries Retry-After.

@@ -367,13 +367,18 @@ func (a *api) stamp(c *call, rec idempotency.Record) {
 		field{problem.HeaderState, state.String()}, field{problem.HeaderNext, next.String()},
 		field{problem.HeaderRetryAfter, a.Problems.RetryAfter(next)}, field{problem.HeaderResolved, resolved},
 		field{problem.HeaderExpires, rec.Expires.UTC().Format(http.TimeFormat)},
-		field{problem.HeaderLink, problem.StatusLink(StatusURL(a.BasePath, rec.Operation.Key))},
+		field{problem.HeaderLink, StatusLink(a.BasePath, rec.Operation.Key)},
 		field{"Cache-Control", "no-store"})
 }
 
 // StatusURL returns the path of a key's record.
 func StatusURL(basePath string, key idempotency.Key) string {
 	return basePath + "/requests/" + url.PathEscape(string(key))
+}
+
+// StatusLink returns the value of a Link field that leads to a key's record.
+func StatusLink(basePath string, key idempotency.Key) string {
+	return "<" + basePath + "/requests/" + url.PathEscape(string(key)) + problem.StatusRelation
 }
 
 // ResolvedBy returns the value of Idempotency-Resolved.
