@@ -73,10 +73,8 @@ func (e *Engine) sentFromHere(id OperationID) (Record, bool) {
 	if f == nil {
 		return Record{}, false
 	}
-	select {
-	case <-f.claimed:
-		return f.record, f.granted
-	default:
+	if !f.claimed.passable() {
 		return Record{}, false
 	}
+	return f.record, f.granted
 }

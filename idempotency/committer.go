@@ -76,6 +76,7 @@ type Committer struct {
 	written atomic.Pointer[func(*Record)]
 	// changed, if set, is told of the caller of every such record.
 	changed  atomic.Pointer[func(Caller)]
+	waiters  waiters
 	flushers sync.WaitGroup
 	alone    sync.WaitGroup
 }
@@ -154,23 +155,17 @@ func (c *Committer) restore(t Import, late func(Result, error)) (Result, error) 
 }
 
 func (c *Committer) submit(it *item) (Result, error) {
-	if err := c.push(it); err != nil {
+	w := c.waiters.get(c.o.Timeout)
+	it.ready = w.ready
+	err := c.push(it)
+	if err == nil {
+		err = it.await(w)
+	}
+	c.waiters.put(w)
+	if err != nil {
 		return Result{}, err
 	}
-	timer := time.NewTimer(c.o.Timeout)
-	defer timer.Stop()
-	select {
-	case <-it.ready:
-		return *it.result, it.err
-	case <-timer.C:
-		if left, untouched := it.leave(); untouched {
-			return Result{}, &RolledBackError{Err: ErrStoreTimeout}
-		} else if left {
-			return Result{}, ErrStoreTimeout
-		}
-		<-it.ready // it was finished at this very moment
-		return *it.result, it.err
-	}
+	return *it.result, it.err
 }
 
 // post is Submit of what nobody waits for, and what is to be written all the same. The error is ErrStopped;

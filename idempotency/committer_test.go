@@ -383,6 +383,36 @@ func TestEveryOutcomeComesBackOnce(t *testing.T) {
 	}
 }
 
+// What submitters wait with is used again. The result of one that has left must not wake the next one, which would
+// take it for its own, or find nothing.
+func TestAResultWakesItsOwnSubmitterOnly(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		for i := range 20 { // the race detector makes pools forget
+			first, second := make(chan struct{}), make(chan struct{})
+			g.store.breakBy(hold(first))
+			left := g.submits(g.claim(name(2*i)), nil)
+			time.Sleep(storeTimeout + time.Second)
+			if s := <-left; !errors.Is(s.err, idempotency.ErrStoreTimeout) {
+				t.Fatalf("left: %v", s.err)
+			}
+			g.store.breakBy(hold(second))
+			now := g.submits(g.claim(name(2*i+1)), nil)
+			synctest.Wait()
+			close(first) // the first result comes while the second submitter waits
+			synctest.Wait()
+			select {
+			case s := <-now:
+				t.Fatalf("woken by another's result: %v", s.err)
+			default:
+			}
+			close(second)
+			if s := <-now; s.err != nil || !s.result.Applied || s.result.Record.Operation.Key != idempotency.Key(name(2*i+1)) {
+				t.Fatalf("%v, %+v", s.err, s.result)
+			}
+		}
+	})
+}
+
 // noStore applies nothing, at no cost of its own.
 type noStore struct{}
 

@@ -152,7 +152,7 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 			}
 			continue
 		}
-		<-f.claimed // bounded by the claim's own timeout
+		<-f.claimed.wait() // bounded by the claim's own timeout
 		if f.err != nil {
 			return Decision{}, f.err
 		}
@@ -236,10 +236,10 @@ func (e *Engine) claim(r Request, f *flight, again bool) (Decision, error) {
 		e.ended()
 		e.remember(res.Record, asOf)
 		e.flights.leave(r.ID, f)
-		close(f.claimed)
+		f.claimed.open()
 		return Decision{Ruling: r.rule(res.Record), Record: res.Record}, nil
 	}
-	close(f.claimed)
+	f.claimed.open()
 	claim.Attempt = res.Record.Attempt
 	e.journal.add(claim)
 	x := &Execution{engine: e, flight: f, attempt: res.Record.Attempt, retention: r.Retention, changes: changes}
@@ -249,7 +249,7 @@ func (e *Engine) claim(r Request, f *flight, again bool) (Decision, error) {
 func (e *Engine) grounded(id OperationID, f *flight, err error) error {
 	f.err = err
 	e.flights.leave(id, f)
-	close(f.claimed)
+	f.claimed.open()
 	return err
 }
 

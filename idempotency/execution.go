@@ -82,9 +82,11 @@ func (x *Execution) settle(t Transition, answer *Response) Outcome {
 		default:
 			x.land(Record{}, asOf)
 		}
-		close(x.flight.done)
+		x.flight.done.open()
 	})
-	<-x.flight.done
+	if !x.flight.done.passable() {
+		<-x.flight.done.wait() // for ever, if a try to settle it panicked
+	}
 	return x.flight.outcome
 }
 

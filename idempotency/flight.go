@@ -5,15 +5,15 @@ import "sync"
 // flight is one operation that this process is claiming or executing. Duplicates that arrive here
 // attach to it without touching the store.
 type flight struct {
-	// claimed is closed when the claim is confirmed or has failed; then granted, record and err are set.
-	claimed chan struct{}
+	// claimed is opened when the claim is confirmed or has failed; then granted, record and err are set.
+	claimed latch
 	granted bool
 	record  Record // as the claim found or made it
 	err     error
 
-	// done is closed when the attempt's outcome is committed, or cannot be committed in time; then
+	// done is opened when the attempt's outcome is committed, or cannot be committed in time; then
 	// outcome is set. Only granted flights get here.
-	done    chan struct{}
+	done    latch
 	outcome Outcome
 }
 
@@ -49,7 +49,7 @@ func (fs *flights) join(id OperationID) (f *flight, opened bool) {
 	if f := s.m[id]; f != nil {
 		return f, false
 	}
-	f = &flight{claimed: make(chan struct{}), done: make(chan struct{})}
+	f = new(flight)
 	s.m[id] = f
 	return f, true
 }

@@ -1,6 +1,9 @@
 package idempotency
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // item is one submitted transition.
 type item struct {
@@ -15,7 +18,7 @@ type item struct {
 	unclear bool    // a batch with it had an unknown outcome
 	result  *Result // shared with its batch; nobody changes it
 	err     error
-	ready   chan struct{} // closed when result and err are set
+	ready   chan struct{} // its waiter's: gets one token when result and err are set; nil if nobody waits
 }
 
 type itemState uint8
@@ -27,13 +30,30 @@ const (
 )
 
 func newItem(t Transition, late func(Result, error)) *item {
-	it := &item{t: t, op: t.Target(), late: late, ready: make(chan struct{})}
+	it := &item{t: t, op: t.Target(), late: late}
 	switch t.(type) {
 	case Claim, Note, Cancel, Acknowledge, Import:
 		it.perishable = true
 	case Complete, Release, Doubt, Resolve:
 	}
 	return it
+}
+
+// await returns nil when result and err are set, or why they are not in time.
+func (it *item) await(w *waiter) error {
+	select {
+	case <-w.ready:
+		return nil
+	case <-w.timer.C:
+	}
+	switch left, untouched := it.leave(); {
+	case untouched:
+		return &RolledBackError{Err: ErrStoreTimeout}
+	case left:
+		return ErrStoreTimeout
+	}
+	<-w.ready // it was finished at this very moment
+	return nil
 }
 
 // leave is the submitter's: it reports whether it left before the item was finished, and whether the
@@ -71,10 +91,10 @@ func (it *item) finish(r *Result, err error) {
 		err = ErrStoreTimeout // this try left no trace, but an earlier one may have
 	}
 	left := it.state == abandoned
-	if !left {
+	if it.state == waiting {
 		it.state = finished
 		it.result, it.err = r, err
-		close(it.ready)
+		it.ready <- struct{}{}
 	}
 	it.mu.Unlock()
 	if left && it.late != nil {
@@ -92,10 +112,35 @@ func (it *item) giveUp() {
 		if untouched {
 			it.err = &RolledBackError{Err: ErrStopped}
 		}
-		close(it.ready)
+		it.ready <- struct{}{}
 	}
 	it.mu.Unlock()
 	if it.late != nil && !untouched {
 		it.late(Result{}, ErrStopped)
 	}
+}
+
+// waiter is what a submitter waits with. It is used again, one submitter after the other: when one is done with
+// it, the token of its item has been taken, or will never come.
+type waiter struct {
+	ready chan struct{}
+	timer *time.Timer
+}
+
+// waiters belong to one committer, so that its timers are of the same clock.
+type waiters struct{ pool sync.Pool }
+
+// get returns a waiter whose timer runs.
+func (ws *waiters) get(timeout time.Duration) *waiter {
+	w, ok := ws.pool.Get().(*waiter)
+	if !ok {
+		return &waiter{make(chan struct{}, 1), time.NewTimer(timeout)}
+	}
+	w.timer.Reset(timeout)
+	return w
+}
+
+func (ws *waiters) put(w *waiter) {
+	w.timer.Stop()
+	ws.pool.Put(w)
 }

@@ -15,7 +15,7 @@ func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Ou
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		select {
-		case <-d.flight.done:
+		case <-d.flight.done.wait():
 			if d.flight.outcome.Err == nil {
 				return d.flight.outcome, true, nil
 			}
