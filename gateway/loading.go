@@ -14,10 +14,12 @@ import (
 // load brings an answer into memory that was put into a file only because the budget was used up: it is
 // to be recorded whole. It holds memory until it is recorded, so it waits for its turn, but not for
 // long (see budget.load). done is to be called when it is recorded.
-func (e *exchange) load(ctx context.Context, a upstream.Answered) (_ upstream.Answered, done func()) {
+func (e *exchange) load(deadline time.Time, a upstream.Answered) (_ upstream.Answered, done func()) {
 	if a.Spill == nil || a.Length > e.b.route.Idempotency.MaxResponseBody {
 		return a, func() {}
 	}
+	ctx, cancel := context.WithDeadline(e.g.work, deadline)
+	defer cancel()
 	done = e.g.bodies.load(ctx, a.Length)
 	body := make([]byte, a.Length)
 	if _, err := io.ReadFull(a.Spill.Reader(), body); err != nil || sha256.Sum256(body) != a.Digest {

@@ -191,11 +191,10 @@ func (e *exchange) run(r *http.Request) (res result) {
 		}
 	}()
 
-	ctx, cancel := context.WithTimeout(e.g.work, e.b.timeout)
-	defer cancel()
-	outcome := e.b.up.Send(ctx, e.outbound(r))
+	deadline := time.Now().Add(e.b.timeout)
+	outcome := e.b.up.Send(e.g.work, e.outbound(r, deadline))
 	if a, ok := outcome.(upstream.Answered); ok {
-		loaded, done := e.load(ctx, a)
+		loaded, done := e.load(deadline, a)
 		defer done()
 		outcome = loaded
 	}
@@ -222,7 +221,7 @@ func (e *exchange) run(r *http.Request) (res result) {
 const causePanic idempotency.Cause = "panic"
 
 // outbound makes the request as the backend gets it. Ours are set last.
-func (e *exchange) outbound(r *http.Request) *upstream.Request {
+func (e *exchange) outbound(r *http.Request, deadline time.Time) *upstream.Request {
 	policy := &e.b.route.Idempotency
 	h := toBackend(r.Header, policy.Header)
 	e.g.forwarded(h, r)
@@ -232,7 +231,7 @@ func (e *exchange) outbound(r *http.Request) *upstream.Request {
 	e.call.Inject(h)
 	return &upstream.Request{
 		Method: r.Method, Target: e.in.target, Host: r.Host, Header: h, Body: e.in.body,
-		MaxBody: policy.MaxResponseBody, MaxSpill: policy.MaxResponseSpill, Memory: &e.g.bodies,
+		MaxBody: policy.MaxResponseBody, MaxSpill: policy.MaxResponseSpill, Memory: &e.g.bodies, Deadline: deadline,
 		Ready: func() error {
 			if now := e.g.now(); deadlinePassed(e.in.deadline, now) {
 				return &refusal{deadlineProblem(e.in.deadline, now)}

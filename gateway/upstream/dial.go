@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"time"
 
 	"github.com/onceway/onceway/idempotency"
 )
@@ -17,13 +18,15 @@ type dialCall struct {
 
 // connect returns a connection for one request: a kept one unless fresh is asked for, else a new one.
 // Otherwise it returns the evidence that there is none.
-func (t *target) connect(ctx context.Context, fresh bool) (conn, *evidence) {
-	for {
-		if !fresh {
-			if c, ok := t.take(); ok {
-				return c, nil
-			}
+func (t *target) connect(ctx context.Context, deadline time.Time, fresh bool) (conn, *evidence) {
+	if !fresh {
+		if c, ok := t.take(); ok {
+			return c, nil
 		}
+	}
+	ctx, cancel := within(ctx, deadline)
+	defer cancel()
+	for {
 		call, leader := t.lead()
 		if call == nil {
 			return t.dial(ctx)
@@ -45,6 +48,11 @@ func (t *target) connect(ctx context.Context, fresh bool) (conn, *evidence) {
 			}
 		case <-ctx.Done():
 			return conn{}, &evidence{step: stepDial, err: context.Cause(ctx), ended: ctx.Err()}
+		}
+		if !fresh {
+			if c, ok := t.take(); ok {
+				return c, nil
+			}
 		}
 	}
 }

@@ -68,8 +68,9 @@ func (l *link) exchange(ctx context.Context, t *target, r *Request) Outcome {
 		return classify(evidence{step: stepBuild, err: err})
 	}
 	l.sock.arm()
+	l.sock.SetDeadline(r.Deadline) // and none, if there was one of an exchange before
 	if err := l.unasked(); err != nil {
-		return l.failed(ctx, nil, evidence{step: stepExchange, err: err})
+		return l.failed(ctx, r, nil, evidence{step: stepExchange, err: err})
 	}
 	if r.Ready != nil {
 		if err := r.Ready(); err != nil {
@@ -81,16 +82,16 @@ func (l *link) exchange(ctx context.Context, t *target, r *Request) Outcome {
 	defer stop()
 
 	if _, err := l.Conn.Write(message); err != nil {
-		return l.failed(ctx, nil, evidence{step: stepExchange, err: err})
+		return l.failed(ctx, r, nil, evidence{step: stepExchange, err: err})
 	}
 	rest := l.write(r.Body[sent:])
 	resp, err := l.readHead(r.Method)
 	if err != nil {
-		return l.failed(ctx, rest, evidence{step: stepExchange, drained: rest.drained(), err: err})
+		return l.failed(ctx, r, rest, evidence{step: stepExchange, drained: rest.drained(), err: err})
 	}
 	a, cause, err := receive(resp, r, t.up.o.SpillDir)
 	if cause != "" || err != nil {
-		return l.failed(ctx, rest, evidence{step: stepRead, cause: cause, err: err})
+		return l.failed(ctx, r, rest, evidence{step: stepRead, cause: cause, err: err})
 	}
 	if !rest.drained() || !stop() || resp.Close || l.in.Buffered() > 0 || !l.sock.fit() || !t.keep(l) {
 		l.seal()
@@ -100,10 +101,10 @@ func (l *link) exchange(ctx context.Context, t *target, r *Request) Outcome {
 }
 
 // failed ends what is left of the exchange, and only then looks at the evidence.
-func (l *link) failed(ctx context.Context, rest remainder, e evidence) Outcome {
-	e.ended = ctx.Err()
+func (l *link) failed(ctx context.Context, r *Request, rest remainder, e evidence) Outcome {
+	e.ended = r.ended(ctx)
 	if e.ended != nil && errors.Is(e.err, os.ErrDeadlineExceeded) {
-		e.err = e.ended // which was what had set the deadline
+		e.err = e.ended // which was what the deadline stood for
 	}
 	e.exclusive = true
 	e.wrote = l.seal()

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // Request is one protected request, ready to go.
@@ -26,6 +27,9 @@ type Request struct {
 	MaxBody, MaxSpill int64
 	// Memory is what contents in memory are taken from. Nil is unlimited.
 	Memory Memory
+	// Deadline ends the attempt; without one, only its context does. A connection's own deadline costs less than a
+	// context's timer.
+	Deadline time.Time
 	// Ready is called immediately before the first byte may be written, once per connection tried. An
 	// error means that nothing is sent. Nil is always ready.
 	Ready func() error

@@ -3,12 +3,13 @@ package upstream
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 var errNoTarget = errors.New("the upstream has no targets")
 
-// Send sends a request once. It returns when the outcome is known, at the latest a moment after ctx
-// ends: ctx belongs to this attempt alone, carries its deadline, and is to be cancelled afterwards.
+// Send sends a request once. It returns when the outcome is known, at the latest a moment after its deadline,
+// or after ctx ends.
 //
 // Only what is proven to have written nothing is tried elsewhere: a request whose kept-alive
 // connection turned out to be dead moves to a fresh one, and one that could not be connected to a
@@ -17,9 +18,28 @@ func (u *Upstream) Send(ctx context.Context, r *Request) Outcome {
 	var out Outcome = NotSent{Cause: CauseDialFailed, Err: errNoTarget}
 	u.inOrder(func(t *target) bool {
 		out = t.send(ctx, r)
-		return !unreachable(out) || ctx.Err() != nil
+		return !unreachable(out) || r.ended(ctx) != nil
 	})
 	return out
+}
+
+// ended returns why there is no time for the attempt any more, or nil.
+func (r *Request) ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !r.Deadline.IsZero() && !time.Now().Before(r.Deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// within returns ctx with a deadline, if there is one.
+func within(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	if deadline.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline)
 }
 
 func unreachable(o Outcome) bool {
@@ -28,16 +48,16 @@ func unreachable(o Outcome) bool {
 }
 
 func (t *target) send(ctx context.Context, r *Request) Outcome {
-	c, failed := t.connect(ctx, false)
+	c, failed := t.connect(ctx, r.Deadline, false)
 	if failed != nil {
 		return classify(*failed)
 	}
 	out := t.exchange(ctx, c, r)
-	if n, ok := out.(NotSent); !ok || n.Cause != CauseZeroBytes || !c.reused || ctx.Err() != nil {
+	if n, ok := out.(NotSent); !ok || n.Cause != CauseZeroBytes || !c.reused || r.ended(ctx) != nil {
 		return out
 	}
 	t.up.o.Observer.Moved(t.up.o.Name, t.address)
-	if c, failed = t.connect(ctx, true); failed != nil {
+	if c, failed = t.connect(ctx, r.Deadline, true); failed != nil {
 		return classify(*failed)
 	}
 	return t.exchange(ctx, c, r)

@@ -8,6 +8,8 @@ import (
 // stream is the exchange on an HTTP/2 connection, which other requests share. What a stream's end proves
 // is less than what a connection's does: see classify.
 func (t *target) stream(ctx context.Context, client *http.ClientConn, r *Request) Outcome {
+	ctx, cancel := within(ctx, r.Deadline)
+	defer cancel()
 	req, content, err := t.prepare(ctx, r)
 	if err != nil {
 		client.Release()

@@ -212,7 +212,7 @@ func (t Resolve)`}),
 		res.outcome = idempotency.Outcome{Record: idempotency.Record{ID: e.in.id, Operation: e.in.operation, State: idempotency.Completed,
 			Attempt: e.x.Attempt(), Response: res.response, Expires: e.expires}}`)},
 	{name: "client's departure cancels the call", file: "gateway/protected.go", pkg: "cmd/onceway/e2e", test: "TestClientGoneMidCall",
-		edits: change(`context.WithTimeout(e.g.work, e.b.timeout)`, `context.WithTimeout(r.Context(), e.b.timeout)`)},
+		edits: change(`e.b.up.Send(e.g.work, e.outbound(`, `e.b.up.Send(r.Context(), e.outbound(`)},
 	{name: "waiter becomes executor", file: "gateway/protected.go", pkg: "cmd/onceway/e2e", test: "TestWaitersNeverBecomeExecutors",
 		edits: change("	e.ev.WaitTook = time.Since(start)\n", `	e.ev.WaitTook = time.Since(start)
 	if o.Record.State == idempotency.NotExecuted || o.Record.State == idempotency.Unknown {
@@ -255,7 +255,7 @@ func (t Resolve)`}),
 	}
 `)},
 	{name: "doubt tried on a fresh connection", file: "gateway/upstream/send.go", pkg: "gateway/upstream", test: "TestARequestIsExecutedOnce",
-		edits: change(`if n, ok := out.(NotSent); !ok || n.Cause != CauseZeroBytes || !c.reused || ctx.Err() != nil {`, `if _, ok := out.(Answered); ok || !c.reused || ctx.Err() != nil {`)},
+		edits: change(`if n, ok := out.(NotSent); !ok || n.Cause != CauseZeroBytes || !c.reused || r.ended(ctx) != nil {`, `if _, ok := out.(Answered); ok || !c.reused || r.ended(ctx) != nil {`)},
 	{name: "doubt is not the classifier's default", file: "gateway/upstream/classify.go", pkg: "gateway/upstream", test: "TestClassifyProvesNothingElse",
 		edits: change(`case e.step == stepExchange && e.exclusive && e.sealed && !e.wrote:`, `case e.step == stepExchange && !e.wrote:`)},
 	{name: "counter read before it is sealed", file: "gateway/upstream/socket.go", pkg: "gateway/upstream", test: "TestSeal", within: 30 * time.Second,
