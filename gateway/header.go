@@ -5,7 +5,9 @@ import (
 	"net/textproto"
 	"strings"
 
+	"github.com/onceway/onceway/gateway/caller"
 	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/upstream"
 )
 
 // hopByHop are the fields of one connection (RFC 9110, section 7.6.1), and Expect, which we have met
@@ -14,7 +16,7 @@ var hopByHop = set("Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authen
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect")
 
 // ours are the fields that only Onceway sets towards a backend. A client may send none of them.
-// Forwarding fields are caller.SetForwarded's.
+// Forwarding fields are those of caller.Passes.
 var ours = set(problem.HeaderOperation, problem.HeaderAttempt, problem.HeaderCaller, "Traceparent", "Tracestate", "Content-Length")
 
 // answers are the fields by which a client recognises that Onceway answered. A backend may send none.
@@ -71,24 +73,38 @@ func connectionNamed(h http.Header) map[string]bool {
 	return named
 }
 
-// toBackend returns the client's end-to-end fields: without hop-by-hop fields, ours, and the preferences
-// that are for us. The key stays, in the client's spelling, whatever its Connection field names.
-func toBackend(in http.Header, keyHeader string) http.Header {
+// toBackend returns the client's end-to-end fields: without hop-by-hop fields, ours, what only a trusted peer may
+// say, and the preferences that are for us. The key stays, in the client's spelling, whatever its Connection field
+// names. There is room for further fields.
+func toBackend(in http.Header, keyHeader string, trusted bool) []upstream.Field {
 	named := connectionNamed(in)
-	out := make(http.Header, len(in)+8)
+	out := make([]upstream.Field, 0, len(in)+fieldsOfOurs)
 	for name, values := range in {
-		if hopByHop[name] || isOurs(name) || named[name] && name != keyHeader || isOtherSpelling(name, keyHeader) {
+		if hopByHop[name] || isOurs(name) || named[name] && name != keyHeader || isOtherSpelling(name, keyHeader) || !caller.Passes(name, trusted) {
 			continue
 		}
 		if name == problem.HeaderPrefer {
-			if values = foreignPreferences(values); values == nil {
-				continue
-			}
+			values = foreignPreferences(values)
 		}
-		out[name] = values
+		for _, value := range values {
+			out = append(out, upstream.Field{Name: name, Value: value})
+		}
 	}
 	return out
 }
+
+// fieldsOfOurs is how many fields an attempt adds, at most.
+const fieldsOfOurs = 9
+
+// fieldsToBackend are fields among which there is none of those that are still to be set. It is a
+// propagation.TextMapCarrier.
+type fieldsToBackend []upstream.Field
+
+func (f *fieldsToBackend) Set(name, value string) {
+	*f = append(*f, upstream.Field{Name: name, Value: value})
+}
+func (f *fieldsToBackend) Get(string) string { return "" }
+func (f *fieldsToBackend) Keys() []string    { return nil }
 
 // fromBackend removes from h, in place, what is of one connection and what only Onceway may say.
 func fromBackend(h http.Header) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/onceway/onceway/gateway/caller"
 	"github.com/onceway/onceway/gateway/config"
 	"github.com/onceway/onceway/gateway/limit"
 	"github.com/onceway/onceway/gateway/problem"
@@ -223,14 +224,15 @@ const causePanic idempotency.Cause = "panic"
 // outbound makes the request as the backend gets it. Ours are set last.
 func (e *exchange) outbound(r *http.Request, deadline time.Time) *upstream.Request {
 	policy := &e.b.route.Idempotency
-	h := toBackend(r.Header, policy.Header)
-	e.g.forwarded(h, r)
-	h[problem.HeaderOperation] = []string{e.in.id.String()}
-	h[problem.HeaderAttempt] = []string{strconv.Itoa(e.x.Attempt().N)}
-	h[problem.HeaderCaller] = []string{string(e.in.operation.Caller)}
-	e.call.Inject(h)
+	trusted := e.g.trusted.Peer(r.RemoteAddr)
+	fields := fieldsToBackend(toBackend(r.Header, policy.Header, trusted))
+	caller.NewForwarded(r, trusted).Each(fields.Set)
+	fields.Set(problem.HeaderOperation, e.in.id.String())
+	fields.Set(problem.HeaderAttempt, strconv.Itoa(e.x.Attempt().N))
+	fields.Set(problem.HeaderCaller, string(e.in.operation.Caller))
+	e.call.Inject(&fields)
 	return &upstream.Request{
-		Method: r.Method, Target: e.in.target, Host: r.Host, Header: h, Body: e.in.body,
+		Method: r.Method, Target: e.in.target, Host: r.Host, Fields: fields, Body: e.in.body,
 		MaxBody: policy.MaxResponseBody, MaxSpill: policy.MaxResponseSpill, Memory: &e.g.bodies, Deadline: deadline,
 		Ready: func() error {
 			if now := e.g.now(); deadlinePassed(e.in.deadline, now) {

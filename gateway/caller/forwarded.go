@@ -6,18 +6,19 @@ import (
 	"strings"
 )
 
-// SetForwarded tells the backend whose request it is, in out, the header of the outgoing request:
+// Forwarded tells the backend whose request it is. Each is the value of a field; an empty one is not sent.
 //
 //   - X-Forwarded-For and Forwarded (RFC 7239) get this hop's peer appended to what a trusted peer
 //     sent; what any other peer sent is dropped first.
 //   - X-Forwarded-Host and X-Forwarded-Proto keep what a trusted peer sent, because they describe the
 //     first hop; otherwise they are set to what the client sent to us.
-//   - Other fields that begin with X-Forwarded- pass from trusted peers only. Spellings with
-//     underscores, which some backends fold, never pass.
 //
-// It reads the incoming fields from in, so that a Connection header, which names fields to drop,
-// cannot hide them. A peer without an IP address is "unknown" in Forwarded, and not in X-Forwarded-For.
-func SetForwarded(out http.Header, in *http.Request, trusted bool) {
+// A peer without an IP address is "unknown" in Forwarded, and not in X-Forwarded-For.
+type Forwarded struct{ For, Host, Proto, Element string }
+
+// NewForwarded reads the incoming fields from in, so that a Connection header, which names fields to drop,
+// cannot hide them.
+func NewForwarded(in *http.Request, trusted bool) Forwarded {
 	var addrs, elements []string
 	host, proto := in.Host, "http"
 	if in.TLS != nil {
@@ -31,24 +32,53 @@ func SetForwarded(out http.Header, in *http.Request, trusted bool) {
 	if addr, ok := peerAddr(in.RemoteAddr); ok {
 		peer = addr.String()
 	}
-	forFields := appendList(addrs, peer)
-	element := appendList(elements, forwardedElement(peer, host, proto))
+	f := Forwarded{For: appendList(addrs, peer), Host: host, Proto: proto, Element: appendList(elements, forwardedElement(peer, host, proto))}
 	if trusted {
-		host, proto = firstHop(in.Header, "X-Forwarded-Host", host), firstHop(in.Header, "X-Forwarded-Proto", proto)
+		f.Host, f.Proto = firstHop(in.Header, "X-Forwarded-Host", host), firstHop(in.Header, "X-Forwarded-Proto", proto)
 	}
+	return f
+}
+
+// Each calls set with the name and the value of each field.
+func (f Forwarded) Each(set func(name, value string)) {
+	for _, field := range [...]struct{ name, value string }{
+		{"X-Forwarded-For", f.For}, {"X-Forwarded-Host", f.Host}, {"X-Forwarded-Proto", f.Proto}, {"Forwarded", f.Element},
+	} {
+		if field.value != "" {
+			set(field.name, field.value)
+		}
+	}
+}
+
+// Passes reports whether a client's field goes on to the backend, as far as this file is concerned: not those that
+// are [Forwarded]; other fields that begin with X-Forwarded- from trusted peers only; and never a spelling with
+// underscores, which some backends fold.
+func Passes(name string, trusted bool) bool {
+	if !isForwarding(name) {
+		return true
+	}
+	switch name {
+	case "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded":
+		return false
+	}
+	return trusted && name == textproto.CanonicalMIMEHeaderKey(name) && !strings.Contains(name, "_")
+}
+
+// SetForwarded makes the fields of this file in out, the header of an outgoing request, those of in.
+func SetForwarded(out http.Header, in *http.Request, trusted bool) {
 	for name := range out {
-		if isForwarding(name) && (!trusted || name != textproto.CanonicalMIMEHeaderKey(name) || strings.Contains(name, "_")) {
+		if !Passes(name, trusted) {
 			delete(out, name)
 		}
 	}
-	set(out, "X-Forwarded-For", forFields)
-	set(out, "X-Forwarded-Host", host)
-	set(out, "X-Forwarded-Proto", proto)
-	set(out, "Forwarded", element)
+	NewForwarded(in, trusted).Each(func(name, value string) { out[name] = []string{value} })
 }
 
 // appendList joins the lines of a list and one more member.
 func appendList(lines []string, member string) string {
+	if len(lines) == 0 {
+		return member
+	}
 	var b strings.Builder
 	for _, line := range append(lines[:len(lines):len(lines)], member) {
 		if line = strings.TrimSpace(line); line == "" {
@@ -79,11 +109,10 @@ func forwardedElement(peer, host, proto string) string {
 	case peer != "":
 		node = peer
 	}
-	element := "for=" + node
-	if host != "" {
-		element += ";host=" + quoteToken(host)
+	if host == "" {
+		return "for=" + node + ";proto=" + proto
 	}
-	return element + ";proto=" + proto
+	return "for=" + node + ";host=" + quoteToken(host) + ";proto=" + proto
 }
 
 // quoteToken writes a value as a token where it can, else as a quoted-string (RFC 9110, section 5.6.4).
@@ -110,12 +139,4 @@ func isForwarding(name string) bool {
 	}
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	return name == "forwarded" || strings.HasPrefix(name, "x-forwarded-")
-}
-
-func set(h http.Header, name, value string) {
-	if value == "" {
-		delete(h, name)
-		return
-	}
-	h[name] = []string{value}
 }

@@ -21,6 +21,9 @@ func NewTrusted(prefixes []netip.Prefix) Trusted {
 // Peer reports whether the TCP peer of a request, as in [net/http.Request.RemoteAddr], is trusted. An
 // address that cannot be read is not.
 func (t Trusted) Peer(remoteAddr string) bool {
+	if len(t.prefixes) == 0 {
+		return false
+	}
 	addr, ok := peerAddr(remoteAddr)
 	return ok && t.Contains(addr)
 }

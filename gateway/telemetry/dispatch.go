@@ -2,11 +2,11 @@ package telemetry
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/onceway/onceway/idempotency"
@@ -70,8 +70,9 @@ func (e *Event) Dispatch(u *Upstream) *Call {
 // whoever must go on without the client detaches it.
 func (c *Call) Context() context.Context { return c.ctx }
 
-// Inject sets traceparent and tracestate, so that the backend's spans are children of this call.
-func (c *Call) Inject(h http.Header) { inject(h, c.span, c.remote) }
+// Inject sets traceparent and tracestate, so that the backend's spans are children of this call. There is none of
+// them in to yet.
+func (c *Call) Inject(to propagation.TextMapCarrier) { inject(to, c.span, c.remote) }
 
 // End says what became of the attempt, and the status that the backend answered, 0 if none. It
 // returns how long the call took.

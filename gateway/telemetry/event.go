@@ -78,18 +78,25 @@ func (e *Event) Link(t idempotency.Trace) {
 
 // Inject sets traceparent and tracestate for a request that is passed through. A protected attempt
 // uses [Call.Inject].
-func (e *Event) Inject(h http.Header) { inject(h, e.span, e.remote) }
+func (e *Event) Inject(h http.Header) { replace(h, e.span, e.remote) }
+
+// replace is inject where the client's fields may still be there.
+func replace(h http.Header, span trace.Span, remote trace.SpanContext) {
+	h.Del("Tracestate")
+	h.Del("Traceparent")
+	inject(propagation.HeaderCarrier(h), span, remote)
+}
 
 // inject continues the trace. Where our own span is not recorded, the client's goes on as it came: a
 // span that nobody will ever see must not stand between the client's and the backend's.
-func inject(h http.Header, span trace.Span, remote trace.SpanContext) {
+func inject(to propagation.TextMapCarrier, span trace.Span, remote trace.SpanContext) {
 	sc := span.SpanContext()
 	if !span.IsRecording() && remote.IsValid() {
 		sc = remote
 	}
-	h.Del("Tracestate")
-	h.Del("Traceparent")
-	propagation.TraceContext{}.Inject(trace.ContextWithSpanContext(context.Background(), sc), propagation.HeaderCarrier(h))
+	if sc.IsValid() {
+		propagation.TraceContext{}.Inject(trace.ContextWithSpanContext(context.Background(), sc), to)
+	}
 }
 
 // End ends the event with the status that was answered, 0 if the client was gone before any was.

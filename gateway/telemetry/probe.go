@@ -52,7 +52,7 @@ func (p *Probe) Within(ctx context.Context) context.Context {
 }
 
 // Inject sets traceparent, so that the backend's spans are children of the question.
-func (p *Probe) Inject(h http.Header) { inject(h, p.span, p.remote) }
+func (p *Probe) Inject(h http.Header) { replace(h, p.span, p.remote) }
 
 // End says what was found, a word out of a fixed list, and the status that was answered, 0 if none.
 func (p *Probe) End(found string, status int) {

@@ -47,7 +47,7 @@ func sendOnce(u *Upstream, _ string) {
 	defer release()
 	r := &Request{
 		Method: "POST", Target: "/orders", Host: "shop.example", Body: requestBody, MaxBody: 1 << 20, MaxSpill: 1 << 20,
-		Header: http.Header{"Content-Type": {"application/json"}, "Idempotency-Key": {"k"}},
+		Fields: []Field{{"Content-Type", "application/json"}, {"Idempotency-Key", "k"}},
 	}
 	if _, ok := u.Send(ctx, r).(Answered); !ok {
 		panic("not answered")

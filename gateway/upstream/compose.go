@@ -47,22 +47,17 @@ func compose(buf []byte, r *Request, authority string) (message []byte, sent int
 		b = strconv.AppendInt(b, int64(len(r.Body)), 10)
 		b = append(b, "\r\n"...)
 	}
-	for name, values := range r.Header {
-		if notOurs(name) {
+	for _, f := range r.Fields {
+		if notOurs(f.Name) {
 			continue
 		}
-		if !httpguts.ValidHeaderFieldName(name) {
+		if !httpguts.ValidHeaderFieldName(f.Name) || !httpguts.ValidHeaderFieldValue(f.Value) {
 			return b, 0, errField
 		}
-		for _, value := range values {
-			if !httpguts.ValidHeaderFieldValue(value) {
-				return b, 0, errField
-			}
-			b = append(b, name...)
-			b = append(b, ": "...)
-			b = append(b, value...)
-			b = append(b, "\r\n"...)
-		}
+		b = append(b, f.Name...)
+		b = append(b, ": "...)
+		b = append(b, f.Value...)
+		b = append(b, "\r\n"...)
 	}
 	b = append(b, "\r\n"...)
 	sent = min(len(r.Body), max(atOnce-len(b), 0))

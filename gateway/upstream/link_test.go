@@ -3,7 +3,6 @@ package upstream
 import (
 	"bytes"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 )
@@ -44,7 +43,7 @@ func TestHeadGoesWithContent(t *testing.T) {
 
 func TestComposeRefuses(t *testing.T) {
 	good := func() *Request {
-		return &Request{Method: "POST", Target: "/a?b", Host: "shop.example:81", Header: http.Header{"X-A": {"1"}}}
+		return &Request{Method: "POST", Target: "/a?b", Host: "shop.example:81", Fields: []Field{{"X-A", "1"}}}
 	}
 	tests := []struct {
 		name   string
@@ -57,10 +56,10 @@ func TestComposeRefuses(t *testing.T) {
 		{"method with a space", func(r *Request) { r.Method = "PO ST" }},
 		{"no method", func(r *Request) { r.Method = "" }},
 		{"host with a line end", func(r *Request) { r.Host = "a\r\nX: y" }},
-		{"value with a line end", func(r *Request) { r.Header["X-A"] = []string{"1\r\nX-B: 2"} }},
-		{"value with NUL", func(r *Request) { r.Header["X-A"] = []string{"1\x00"} }},
-		{"name with a colon", func(r *Request) { r.Header["X-A: 1\r\nX-B"] = []string{"2"} }},
-		{"empty name", func(r *Request) { r.Header[""] = []string{"2"} }},
+		{"value with a line end", func(r *Request) { r.Fields[0].Value = "1\r\nX-B: 2" }},
+		{"value with NUL", func(r *Request) { r.Fields[0].Value = "1\x00" }},
+		{"name with a colon", func(r *Request) { r.Fields[0].Name = "X-A: 1\r\nX-B" }},
+		{"empty name", func(r *Request) { r.Fields[0].Name = "" }},
 	}
 	if _, _, err := compose(nil, good(), "a"); err != nil {
 		t.Fatal(err)
@@ -76,8 +75,8 @@ func TestComposeRefuses(t *testing.T) {
 
 // Fields that frame the message are never taken from a request's header.
 func TestFramingIsOurs(t *testing.T) {
-	h := http.Header{"Host": {"other"}, "Content-Length": {"7"}, "Transfer-Encoding": {"chunked"}, "Trailer": {"X"}, "Connection": {"close"}, "Expect": {"100-continue"}}
-	got, _, err := compose(nil, &Request{Method: "POST", Target: "/", Header: h, Body: []byte("abc")}, "a:1")
+	fields := []Field{{"Host", "other"}, {"Content-Length", "7"}, {"Transfer-Encoding", "chunked"}, {"Trailer", "X"}, {"Connection", "close"}, {"Expect", "100-continue"}}
+	got, _, err := compose(nil, &Request{Method: "POST", Target: "/", Fields: fields, Body: []byte("abc")}, "a:1")
 	if want := "POST / HTTP/1.1\r\nHost: a:1\r\nContent-Length: 3\r\n\r\nabc"; err != nil || string(got) != want {
 		t.Errorf("%q, %v", got, err)
 	}

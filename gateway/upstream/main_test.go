@@ -48,7 +48,7 @@ func newUpstream(t testing.TB, o Options, targets ...string) *Upstream {
 func post(op string, body []byte) *Request {
 	return &Request{
 		Method: http.MethodPost, Target: "/orders", Host: "shop.example",
-		Header: http.Header{"X-Op": {op}, "Idempotency-Key": {op}},
+		Fields: []Field{{"X-Op", op}, {"Idempotency-Key", op}},
 		Body:   body, MaxBody: 1 << 20, MaxSpill: 1 << 20,
 	}
 }

@@ -16,9 +16,9 @@ type Request struct {
 	// Target is the request target in origin form, path and query, byte for byte as it goes out.
 	Target string
 	Host   string
-	// Header holds the end-to-end fields. Send takes it over and may change it. Nothing is added to it
-	// on the wire but the length of Body.
-	Header http.Header
+	// Fields are the end-to-end fields, one for each line, in the order in which they go out. Nothing is added to
+	// them on the wire but the length of Body.
+	Fields []Field
 	// Body may still be read for a moment after Send has returned, when a backend over HTTP/2 answered
 	// before it had taken all of it; it must never be changed.
 	Body []byte
@@ -34,6 +34,10 @@ type Request struct {
 	// error means that nothing is sent. Nil is always ready.
 	Ready func() error
 }
+
+// Field is a field line: its name, as in an http.Header, and its value. A list of them takes one piece of memory
+// where an http.Header takes one for each name.
+type Field struct{ Name, Value string }
 
 // parcel is what net/http needs besides the http.Request itself.
 type parcel struct {
@@ -62,9 +66,9 @@ func (t *target) prepare(ctx context.Context, r *Request) (*http.Request, *body,
 	}
 
 	q := blank.WithContext(ctx)
-	q.Method, q.URL, q.Host, q.Header = r.Method, &p.url, r.Host, r.Header
-	if q.Header == nil {
-		q.Header = make(http.Header, 1)
+	q.Method, q.URL, q.Host, q.Header = r.Method, &p.url, r.Host, make(http.Header, len(r.Fields)+1)
+	for _, f := range r.Fields {
+		q.Header[f.Name] = append(q.Header[f.Name], f.Value)
 	}
 	if _, ok := q.Header["User-Agent"]; !ok {
 		q.Header["User-Agent"] = nil // keeps net/http from adding its own

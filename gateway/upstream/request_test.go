@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -64,19 +63,19 @@ func TestTheRequestGoesOutAsGiven(t *testing.T) {
 func TestNothingIsAdded(t *testing.T) {
 	tests := []struct {
 		method string
-		header http.Header
+		fields []Field
 		body   string
 		want   string
 	}{
 		{"POST", nil, "", "Content-Length: 0\r\n"},
-		{"PATCH", http.Header{}, "x", "Content-Length: 1\r\n"},
-		{"DELETE", http.Header{}, "", ""},
-		{"BREW", http.Header{"User-Agent": {"pot/1"}}, "", "User-Agent: pot/1\r\n"},
-		{"POST", http.Header{"Expect": {"100-continue"}, "X-A": {"1", "2"}}, "x", "Content-Length: 1\r\nX-A: 1\r\nX-A: 2\r\n"},
+		{"PATCH", nil, "x", "Content-Length: 1\r\n"},
+		{"DELETE", nil, "", ""},
+		{"BREW", []Field{{"User-Agent", "pot/1"}}, "", "User-Agent: pot/1\r\n"},
+		{"POST", []Field{{"Expect", "100-continue"}, {"X-A", "1"}, {"X-A", "2"}}, "x", "Content-Length: 1\r\nX-A: 1\r\nX-A: 2\r\n"},
 	}
 	for _, tt := range tests {
 		want := fmt.Sprintf("%s /o HTTP/1.1\r\nHost: h\r\n%s\r\n%s", tt.method, tt.want, tt.body)
-		if got := wire(t, &Request{Method: tt.method, Target: "/o", Host: "h", Header: tt.header, Body: []byte(tt.body)}); got != want {
+		if got := wire(t, &Request{Method: tt.method, Target: "/o", Host: "h", Fields: tt.fields, Body: []byte(tt.body)}); got != want {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 	}
@@ -109,7 +108,7 @@ func TestUnsendable(t *testing.T) {
 	for _, change := range []func(r *Request){
 		func(r *Request) { r.Target = "/a\nb" },
 		func(r *Request) { r.Method = "PO ST" },
-		func(r *Request) { r.Header["X-A"] = []string{"a\r\nb"} },
+		func(r *Request) { r.Fields = append(r.Fields, Field{"X-A", "a\r\nb"}) },
 	} {
 		r := post("op", nil)
 		change(r)

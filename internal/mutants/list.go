@@ -217,7 +217,7 @@ func (t Resolve)`}),
 		edits: change("	e.ev.WaitTook = time.Since(start)\n", `	e.ev.WaitTook = time.Since(start)
 	if o.Record.State == idempotency.NotExecuted || o.Record.State == idempotency.Unknown {
 		e.b.up.Send(g.work, &upstream.Request{Method: "POST", Target: e.in.target, Host: "again", Body: e.in.body, MaxBody: 1 << 20,
-			Header: map[string][]string{problem.HeaderOperation: {e.in.id.String()}, problem.HeaderAttempt: {"2"}, "Idempotency-Key": {string(e.in.operation.Key)}}})
+			Fields: []upstream.Field{{Name: problem.HeaderOperation, Value: e.in.id.String()}, {Name: problem.HeaderAttempt, Value: "2"}, {Name: "Idempotency-Key", Value: string(e.in.operation.Key)}}})
 	}
 `)},
 	{name: "claim before the checks", file: "gateway/protected.go", pkg: "cmd/onceway/e2e", test: "TestOverloadRefusesBeforeTheClaim",
