@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
 	"github.com/onceway/onceway/gateway"
 	"github.com/onceway/onceway/gateway/config"
 	"github.com/onceway/onceway/gateway/telemetry"
@@ -100,7 +103,7 @@ func startAt(t testing.TB, backend, yaml string) *rig {
 		}
 		return time.Now()
 	}
-	r.Gateway, err = gateway.New(gateway.Options{Config: c, Now: now, Engine: engine, Feed: r.store, Observer: telemetry.Discard(), Log: slog.New(slog.DiscardHandler)})
+	r.Gateway, err = gateway.New(gateway.Options{Config: c, Now: now, Engine: engine, Feed: r.store, Observer: observer(t), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +123,21 @@ func startAt(t testing.TB, backend, yaml string) *rig {
 		_ = lease.Stop(context.Background())
 	})
 	return r
+}
+
+// observer sees as much as that of a process whose telemetry goes nowhere: spans are dropped at their start, and
+// there are metrics for whoever asks.
+func observer(t testing.TB) *telemetry.Observer {
+	t.Helper()
+	o, err := telemetry.New(telemetry.Options{
+		Tracer: sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample())),
+		Meter:  sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader())),
+		Log:    slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
 }
 
 // answer is a response, read whole.

@@ -55,14 +55,17 @@ type Call struct {
 	upstream *Upstream
 	ctx      context.Context
 	span     trace.Span
-	remote   trace.SpanContext
+	remote   context.Context
 	began    time.Time
 }
 
-// Dispatch begins an attempt, in a client span of its own. Every call must be ended.
+// Dispatch begins an attempt, in a client span of its own; of an event that is not recorded the span stands for
+// both. Every call must be ended.
 func (e *Event) Dispatch(u *Upstream) *Call {
-	c := &Call{observer: e.observer, upstream: u, remote: e.remote, began: time.Now()}
-	c.ctx, c.span = e.observer.tracer.Start(e.ctx, u.span, u.starts...)
+	c := &Call{observer: e.observer, upstream: u, ctx: e.ctx, span: e.span, remote: e.remote, began: time.Now()}
+	if e.span.IsRecording() {
+		c.ctx, c.span = e.observer.tracer.Start(e.ctx, u.span, u.starts...)
+	}
 	return c
 }
 
@@ -72,7 +75,7 @@ func (c *Call) Context() context.Context { return c.ctx }
 
 // Inject sets traceparent and tracestate, so that the backend's spans are children of this call. There is none of
 // them in to yet.
-func (c *Call) Inject(to propagation.TextMapCarrier) { inject(to, c.span, c.remote) }
+func (c *Call) Inject(to propagation.TextMapCarrier) { inject(to, c.ctx, c.remote) }
 
 // End says what became of the attempt, and the status that the backend answered, 0 if none. It
 // returns how long the call took.
@@ -81,7 +84,7 @@ func (c *Call) End(outcome Outcome, cause idempotency.Cause, status int) time.Du
 	o, u := c.observer, c.upstream
 	o.dispatches.Add(c.ctx, 1, u.counts[outcome].of(string(cause))...)
 	o.dispatchDuration.Record(c.ctx, took.Seconds(), u.durations[outcome]...)
-	if c.span.IsRecording() {
+	if c.span.IsRecording() { // so it is the call's own
 		c.span.SetAttributes(keyOutcome.String(outcome.String()), keyCause.String(word(string(cause))))
 		if status != 0 {
 			c.span.SetAttributes(statusCode(status))
@@ -89,7 +92,7 @@ func (c *Call) End(outcome Outcome, cause idempotency.Cause, status int) time.Du
 		if outcome != Answered {
 			c.span.SetStatus(codes.Error, "")
 		}
+		c.span.End()
 	}
-	c.span.End()
 	return took
 }

@@ -39,7 +39,7 @@ type Event struct {
 	kind     *spanStart
 	ctx      context.Context
 	span     trace.Span
-	remote   trace.SpanContext // the client's
+	remote   context.Context // with the client's span; nil if there is none
 	linked   idempotency.Trace
 	began    time.Time
 }
@@ -50,9 +50,14 @@ func (o *Observer) Start(r *http.Request, route *Route) *Event {
 	e := &Event{observer: o, route: route, kind: route.start(r.Method), ctx: r.Context(), began: time.Now()}
 	if r.Header.Get("Traceparent") != "" {
 		e.ctx = propagation.TraceContext{}.Extract(e.ctx, propagation.HeaderCarrier(r.Header))
-		e.remote = trace.SpanContextFromContext(e.ctx)
+		if trace.SpanContextFromContext(e.ctx).IsValid() {
+			e.remote = e.ctx
+		}
 	}
-	e.ctx, e.span = o.tracer.Start(e.ctx, e.kind.name, e.kind.opts...)
+	e.ctx, e.span = o.tracer.Start(e.ctx, e.kind.name, asServer...)
+	if e.span.IsRecording() {
+		e.span.SetAttributes(e.kind.attributes...)
+	}
 	o.inFlight.Add(e.ctx, 1, route.inFlight...)
 	return e
 }
@@ -78,25 +83,22 @@ func (e *Event) Link(t idempotency.Trace) {
 
 // Inject sets traceparent and tracestate for a request that is passed through. A protected attempt
 // uses [Call.Inject].
-func (e *Event) Inject(h http.Header) { replace(h, e.span, e.remote) }
+func (e *Event) Inject(h http.Header) { replace(h, e.ctx, e.remote) }
 
 // replace is inject where the client's fields may still be there.
-func replace(h http.Header, span trace.Span, remote trace.SpanContext) {
+func replace(h http.Header, own, remote context.Context) {
 	h.Del("Tracestate")
 	h.Del("Traceparent")
-	inject(propagation.HeaderCarrier(h), span, remote)
+	inject(propagation.HeaderCarrier(h), own, remote)
 }
 
 // inject continues the trace. Where our own span is not recorded, the client's goes on as it came: a
 // span that nobody will ever see must not stand between the client's and the backend's.
-func inject(to propagation.TextMapCarrier, span trace.Span, remote trace.SpanContext) {
-	sc := span.SpanContext()
-	if !span.IsRecording() && remote.IsValid() {
-		sc = remote
+func inject(to propagation.TextMapCarrier, own, remote context.Context) {
+	if remote != nil && !trace.SpanFromContext(own).IsRecording() {
+		own = remote
 	}
-	if sc.IsValid() {
-		propagation.TraceContext{}.Inject(trace.ContextWithSpanContext(context.Background(), sc), to)
-	}
+	propagation.TraceContext{}.Inject(own, to)
 }
 
 // End ends the event with the status that was answered, 0 if the client was gone before any was.

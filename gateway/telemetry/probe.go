@@ -30,20 +30,22 @@ func (o *Observer) Probes(route string) *Probes {
 // Probe is one question.
 type Probe struct {
 	probes *Probes
+	ctx    context.Context
 	span   trace.Span
-	remote trace.SpanContext
+	remote context.Context
 }
 
 // Start begins a question about an attempt, in a span that continues the attempt's trace. It must be
 // ended.
 func (p *Probes) Start(of idempotency.Trace) *Probe {
-	ctx := context.Background()
+	question := &Probe{probes: p, ctx: context.Background()}
 	remote := trace.NewSpanContext(trace.SpanContextConfig{TraceID: of.TraceID, SpanID: of.SpanID, TraceFlags: trace.FlagsSampled, Remote: true})
 	if remote.IsValid() {
-		ctx = trace.ContextWithRemoteSpanContext(ctx, remote)
+		question.remote = trace.ContextWithRemoteSpanContext(question.ctx, remote)
+		question.ctx = question.remote
 	}
-	_, span := p.observer.tracer.Start(ctx, p.span, p.starts...)
-	return &Probe{p, span, remote}
+	question.ctx, question.span = p.observer.tracer.Start(question.ctx, p.span, p.starts...)
+	return question
 }
 
 // Within returns ctx with the question's span in it.
@@ -52,7 +54,7 @@ func (p *Probe) Within(ctx context.Context) context.Context {
 }
 
 // Inject sets traceparent, so that the backend's spans are children of the question.
-func (p *Probe) Inject(h http.Header) { replace(h, p.span, p.remote) }
+func (p *Probe) Inject(h http.Header) { replace(h, p.ctx, p.remote) }
 
 // End says what was found, a word out of a fixed list, and the status that was answered, 0 if none.
 func (p *Probe) End(found string, status int) {

@@ -27,8 +27,11 @@ type Route struct {
 type spanStart struct {
 	name   string
 	method string // as shown: a method that nobody knows is _OTHER
-	opts   []trace.SpanStartOption
+	// attributes are set when the span has begun, if it is recorded: most are not, and then they cost nothing.
+	attributes []attribute.KeyValue
 }
+
+var asServer = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}
 
 type answerKind struct {
 	method string
@@ -52,9 +55,8 @@ func (o *Observer) Route(name, template string) *Route {
 }
 
 func newSpanStart(name, method string, r *Route) *spanStart {
-	return &spanStart{name, method, []trace.SpanStartOption{
-		trace.WithSpanKind(trace.SpanKindServer),
-		trace.WithAttributes(semconv.HTTPRequestMethodKey.String(method), semconv.HTTPRoute(r.template), keyRoute.String(r.name)),
+	return &spanStart{name, method, []attribute.KeyValue{
+		semconv.HTTPRequestMethodKey.String(method), semconv.HTTPRoute(r.template), keyRoute.String(r.name),
 	}}
 }
 

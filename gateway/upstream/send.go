@@ -15,6 +15,9 @@ var errNoTarget = errors.New("the upstream has no targets")
 // connection turned out to be dead moves to a fresh one, and one that could not be connected to a
 // target goes to the other targets, once each.
 func (u *Upstream) Send(ctx context.Context, r *Request) Outcome {
+	if len(u.targets) == 1 {
+		return u.targets[0].send(ctx, r)
+	}
 	var out Outcome = NotSent{Cause: CauseDialFailed, Err: errNoTarget}
 	u.inOrder(func(t *target) bool {
 		out = t.send(ctx, r)
