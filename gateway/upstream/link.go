@@ -23,10 +23,12 @@ import (
 type link struct {
 	net.Conn
 	sock      *socket
-	in        *bufio.Reader // reads by way of Read, for the sake of its limit
-	headLeft  int64         // how much longer the head of a response may become; no limit if negative
-	asked     http.Request  // what the parser has to know of the request
-	idleSince time.Time     // written before the target gets the link, read after it gave it away
+	in        *bufio.Reader   // reads by way of Read, for the sake of its limit
+	headLeft  int64           // how much longer the head of a response may become; no limit if negative
+	asked     http.Request    // what the parser has to know of the request
+	followed  context.Context // whose end ends what goes on: of the last exchange
+	unfollow  func() bool
+	idleSince time.Time // written before the target gets the link, read after it gave it away
 }
 
 // maxHead bounds the heads of the responses to one request together, interim ones included.
@@ -67,8 +69,12 @@ func (l *link) exchange(ctx context.Context, t *target, r *Request) Outcome {
 		t.giveBack(l)
 		return classify(evidence{step: stepBuild, err: err})
 	}
-	l.sock.arm()
 	l.sock.SetDeadline(r.Deadline) // and none, if there was one of an exchange before
+	l.sock.arm(ctx)
+	l.follow(ctx)
+	if err := ctx.Err(); err != nil { // perhaps before the deadline was set, which then counts for more
+		return l.failed(ctx, r, nil, evidence{step: stepExchange, err: err})
+	}
 	if err := l.unasked(); err != nil {
 		return l.failed(ctx, r, nil, evidence{step: stepExchange, err: err})
 	}
@@ -78,9 +84,6 @@ func (l *link) exchange(ctx context.Context, t *target, r *Request) Outcome {
 			return classify(evidence{step: stepReady, err: err})
 		}
 	}
-	stop := context.AfterFunc(ctx, func() { l.sock.SetDeadline(longAgo) })
-	defer stop()
-
 	if _, err := l.Conn.Write(message); err != nil {
 		return l.failed(ctx, r, nil, evidence{step: stepExchange, err: err})
 	}
@@ -93,7 +96,7 @@ func (l *link) exchange(ctx context.Context, t *target, r *Request) Outcome {
 	if cause != "" || err != nil {
 		return l.failed(ctx, r, rest, evidence{step: stepRead, cause: cause, err: err})
 	}
-	if !rest.drained() || !stop() || resp.Close || l.in.Buffered() > 0 || !l.sock.fit() || !t.keep(l) {
+	if !rest.drained() || ctx.Err() != nil || resp.Close || l.in.Buffered() > 0 || !l.sock.fit() || !t.keep(l) {
 		l.seal()
 		rest.wait()
 	}
@@ -113,8 +116,25 @@ func (l *link) failed(ctx context.Context, r *Request, rest remainder, e evidenc
 	return classify(e)
 }
 
+// follow makes ctx's end end what goes on on the link. All exchanges of a gateway have one context, which ends when a drain
+// has run out of time, so it is asked for once a link and not once an exchange.
+func (l *link) follow(ctx context.Context) {
+	if l.followed == ctx {
+		return
+	}
+	if l.unfollow != nil {
+		l.unfollow()
+	}
+	l.followed, l.unfollow = ctx, context.AfterFunc(ctx, func() { l.sock.abort(ctx) })
+}
+
 // seal ends the link for good and reports whether a byte of the request was written.
-func (l *link) seal() (wrote bool) { return l.sock.seal() }
+func (l *link) seal() (wrote bool) {
+	if l.unfollow != nil {
+		l.unfollow()
+	}
+	return l.sock.seal()
+}
 
 // unasked returns an error if TLS has something for us, or the end, before the request. Tickets and the
 // like are taken in.

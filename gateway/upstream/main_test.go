@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
@@ -60,9 +59,8 @@ func send(t testing.TB, u *Upstream, r *Request) Outcome {
 
 func sendWithin(t testing.TB, u *Upstream, r *Request, d time.Duration) Outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	return u.Send(ctx, r)
+	r.Deadline = time.Now().Add(d)
+	return u.Send(t.Context(), r)
 }
 
 // settle waits until the one HTTP/1.1 connection of u is back.

@@ -303,11 +303,17 @@ func TestCancelledIsNoTimeout(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			b := newBackend(t, protocol, func(e *event) {
-				if e.moment == executed {
+				if e.op == "op" && e.moment == executed {
 					cancel()
+				} else {
+					answering(e)
 				}
 			})
 			u := newUpstream(t, Options{}, b.URL())
+			first, end := context.WithCancel(t.Context())
+			wantAnswer(t, u.Send(first, post("first", nil)), "done first")
+			end() // this is not the end of what comes later on the same connection
+			wantAnswer(t, u.Send(ctx, post("second", nil)), "done second")
 			out := u.Send(ctx, post("op", nil))
 			wantUnknown(t, out, CauseCancelled)
 			if out.(Unknown).Timeout {

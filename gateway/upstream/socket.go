@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"math"
 	"net"
@@ -27,11 +28,12 @@ type socket struct {
 
 	mu      sync.Mutex
 	sealed  bool
-	writing int   // writes inside the kernel
-	written int64 // bytes that the kernel took
-	mark    int64 // what written was when the current request got the connection; never, if it is shared
-	dead    bool  // a write failed after the mark
-	check   bool  // the next write is a request's first: nothing may have come yet
+	writing int             // writes inside the kernel
+	written int64           // bytes that the kernel took
+	mark    int64           // what written was when the current request got the connection; never, if it is shared
+	until   context.Context // whose end aborts the current request; nil if there is none
+	dead    bool            // a write failed after the mark
+	check   bool            // the next write is a request's first: nothing may have come yet
 
 	glance bool // Read takes only what is there. Of the reader, and set by it
 }
@@ -96,17 +98,28 @@ func (s *socket) seal() (wrote bool) {
 	return s.writing > 0 || s.written > s.mark
 }
 
-// arm gives the connection to a request: from here its bytes count.
-func (s *socket) arm() {
+// arm gives the connection to a request: from here its bytes count. The request has set its deadline, and abort may
+// replace it.
+func (s *socket) arm(until context.Context) {
 	s.mu.Lock()
-	s.mark, s.check = s.written, true
+	s.mark, s.check, s.until = s.written, true, until
 	s.mu.Unlock()
 }
 
-// fit reports whether the connection may carry another request.
+// abort ends the waits of a request that ends with until. It may come late: other requests do not mind.
+func (s *socket) abort(until context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.until == until {
+		s.SetDeadline(longAgo)
+	}
+}
+
+// fit takes the connection back from a request and reports whether it may carry another one.
 func (s *socket) fit() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.until = nil
 	return !s.sealed && !s.dead
 }
 

@@ -40,7 +40,7 @@ func newBlocking() *blocking {
 func TestAWriteUnderWayCountsAsWritten(t *testing.T) {
 	b := newBlocking()
 	s := newSocket(b)
-	s.arm()
+	s.arm(t.Context())
 	done := make(chan struct{})
 	go func() { s.Write([]byte("request")); close(done) }()
 	<-b.entered
@@ -73,7 +73,7 @@ func TestSeal(t *testing.T) {
 				<-done
 			}
 			write(7) // of an earlier request
-			s.arm()
+			s.arm(t.Context())
 			if tt.takes >= 0 {
 				write(tt.takes)
 			}
@@ -108,13 +108,13 @@ func (v *vanished) Close() error { return nil }
 // the proof that nothing left.
 func TestWriteErrorsAfterTheHeadAreLeftToTheReader(t *testing.T) {
 	s := newSocket(&vanished{})
-	s.arm()
+	s.arm(t.Context())
 	s.Write([]byte("head"))
 	if n, err := s.Write([]byte("content")); n != 7 || err != nil || !s.dead {
 		t.Errorf("%d, %v, dead: %v", n, err, s.dead)
 	}
 	s = newSocket(&vanished{writes: 1})
-	s.arm()
+	s.arm(t.Context())
 	if n, err := s.Write([]byte("head")); n != 0 || err == nil || s.seal() {
 		t.Errorf("%d, %v", n, err)
 	}
@@ -144,7 +144,7 @@ func pair(t *testing.T) (s *socket, peer net.Conn) {
 func TestWhatCameBeforeTheRequest(t *testing.T) {
 	for _, end := range []bool{false, true} {
 		s, peer := pair(t)
-		s.arm()
+		s.arm(t.Context())
 		if end {
 			peer.Close()
 		} else {

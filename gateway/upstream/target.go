@@ -117,7 +117,7 @@ func (t *target) keep(l *link) bool {
 
 // giveBack takes back a link on which nothing was sent.
 func (t *target) giveBack(l *link) {
-	if !t.keep(l) {
+	if !l.sock.fit() || !t.keep(l) {
 		l.seal()
 	}
 }
