@@ -173,8 +173,13 @@ func (e *exchange) stamp(h http.Header, rec idempotency.Record, state problem.St
 	h[problem.HeaderState] = stateFields[state]
 	h[problem.HeaderNext] = nextFields[next]
 	e.g.expires(h, rec)
-	// The stored slice is shared by every replay and must not be written to.
-	h[problem.HeaderLink] = append(slices.Clip(h[problem.HeaderLink]), reconcile.StatusLink(e.g.basePath, e.in.operation.Key))
+	e.link[0] = reconcile.StatusLink(e.g.basePath, e.in.operation.Key)
+	if links := h[problem.HeaderLink]; links == nil {
+		h[problem.HeaderLink] = e.link[:]
+	} else {
+		// The stored slice is shared by every replay and must not be written to.
+		h[problem.HeaderLink] = append(slices.Clip(links), e.link[0])
+	}
 	e.ev.State, e.ev.Next = state, next
 }
 
@@ -227,13 +232,13 @@ func (e *exchange) answerProblem(w http.ResponseWriter, p problem.Problem, rec i
 	if rec.Resolution != nil {
 		w.Header().Set(problem.HeaderResolved, reconcile.ResolvedBy(rec.Resolution))
 	}
-	e.g.writeProblem(w, e.ev, p.About(e.in.id.String(), e.g.statusURL(e.in), rec.Trace.String()))
+	e.g.writeProblem(w, e.ev, p.About(e.in.id.String(), e.g.statusURL(&e.in), rec.Trace.String()))
 }
 
 // accepted answers 202 with the record.
 func (e *exchange) accepted(w http.ResponseWriter, rec idempotency.Record) {
 	h := w.Header()
-	h.Set("Location", e.g.statusURL(e.in))
+	h.Set("Location", e.g.statusURL(&e.in))
 	h.Set(problem.HeaderPreferenceApplied, "respond-async")
 	h.Set(problem.HeaderRetryAfter, e.g.problems.RetryAfter(problem.Wait))
 	h.Set("Cache-Control", "no-store")
@@ -264,7 +269,8 @@ func (e *exchange) write(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	noSniff(h)
 	if hasBody(status) {
-		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+		e.length[0] = strconv.Itoa(len(body))
+		h["Content-Length"] = e.length[:]
 	}
 	w.WriteHeader(status)
 	if len(body) > 0 {

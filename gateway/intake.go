@@ -36,35 +36,35 @@ type intake struct {
 // maxClockSkew is how far in the future a date may lie and still count (guarantee, Retention).
 const maxClockSkew = 24 * time.Hour
 
-// takeIn authenticates, checks and reads a request. It reserves memory before it reads; the caller
-// gives back in.reserved. The error is a *refusal. A request that ends early leaves no trace.
-func (g *Gateway) takeIn(w *recorder, r *http.Request, b *bound, t route.Target) (*intake, error) {
+// takeIn authenticates, checks and reads a request into in. It reserves memory before it reads; unless there is an
+// error, the caller gives back in.reserved. The error is a *refusal. A request that ends early leaves no trace.
+func (g *Gateway) takeIn(in *intake, w *recorder, r *http.Request, b *bound, t route.Target) error {
 	who, err := g.callers.Resolve(r)
 	if err != nil {
-		return nil, &refusal{problem.NewUnauthenticated(reconcile.Unauthenticated(err))}
+		return &refusal{problem.NewUnauthenticated(reconcile.Unauthenticated(err))}
 	}
 	policy := &b.route.Idempotency
 	key, err := keyOf(r.Header, policy.Header)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	in := &intake{operation: idempotency.Operation{Caller: who, Key: key}, target: t.String(), prefer: parsePrefer(r.Header[problem.HeaderPrefer])}
+	*in = intake{operation: idempotency.Operation{Caller: who, Key: key}, target: t.String(), prefer: parsePrefer(r.Header[problem.HeaderPrefer])}
 	in.id = in.operation.ID()
 	now := g.now()
 	if in.deadline, err = dateHeader(r.Header, problem.HeaderDeadline); err != nil {
-		return nil, err
+		return err
 	}
 	if in.keyDate, err = firstSent(r.Header, key, policy.KeyDate, now); err != nil {
-		return nil, err
+		return err
 	}
 	if in.body, in.reserved, err = g.readBody(w, r, policy.MaxRequestBody, b.timeout); err != nil {
-		return nil, err
+		return err
 	}
 	in.fingerprint = idempotency.Fingerprinted{
 		Method: r.Method, Authority: r.Host, Target: in.target, MediaType: mediaType(r.Header.Get("Content-Type")),
 		ContentEncoding: r.Header.Get("Content-Encoding"), Body: in.body,
 	}.Fingerprint()
-	return in, nil
+	return nil
 }
 
 // statusURL returns the path of the operation's record.

@@ -22,22 +22,21 @@ import (
 func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Target, ev *telemetry.Event) {
 	w.readable = true
 	// 1. What needs no record; the whole request.
-	in, err := g.takeIn(w, r, b, t)
-	if err != nil {
+	e := &exchange{g: g, b: b, ev: ev}
+	in := &e.in
+	if err := g.takeIn(in, w, r, b, t); err != nil {
 		g.refuse(w, ev, err, nil, idempotency.Record{})
 		return
 	}
 	ev.Operation, ev.BytesIn = in.id, int64(len(in.body))
-	e := &exchange{g: g, b: b, in: in, ev: ev}
 	slot, free := b.up.Acquire()
-	var leave *limit.Leave // of the caller's own limits
-	handedOver := false    // to the attempt, which gives all of it back
+	handedOver := false // to the attempt, which gives all of it back
 	defer func() {
 		if handedOver {
 			return
 		}
 		g.bodies.Give(in.reserved)
-		leave.Unused()
+		e.leave.Unused()
 		if free {
 			slot()
 		}
@@ -52,18 +51,18 @@ func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Targ
 		Refusal: g.mayStart(in, g.retention, free),
 	}
 	if g.limits != nil {
-		request.Admit = func() (err error) { leave, err = g.admit(in, false); return err }
+		request.Admit = func() (err error) { e.leave, err = g.admit(in, false); return err }
 	}
 	d, err := g.engine.Begin(g.work, request)
 	if limited(err) && d.Record.State == idempotency.Unknown && request.Resend {
 		// It counts among the unsettled already, and this attempt may settle it.
-		request.Admit = func() (err error) { leave, err = g.admit(in, true); return err }
+		request.Admit = func() (err error) { e.leave, err = g.admit(in, true); return err }
 		d, err = g.engine.Begin(g.work, request)
 	}
 	ev.ClaimTook = time.Since(start)
 	if d.Ruling != idempotency.Granted {
-		leave.Unused() // whoever waits for another's attempt needs none of it
-		leave = nil
+		e.leave.Unused() // whoever waits for another's attempt needs none of it
+		e.leave = nil
 		if free {
 			slot()
 			free = false
@@ -75,7 +74,7 @@ func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Targ
 	}
 	switch d.Ruling {
 	case idempotency.Granted:
-		e.x, e.slot, e.leave, e.call, e.expires = d.Execution, slot, leave, ev.Dispatch(b.observed), d.Record.Expires
+		e.x, e.slot, e.call, e.expires = d.Execution, slot, ev.Dispatch(b.observed), d.Record.Expires
 		ev.Upstream, ev.Attempt = b.observed, d.Record.Attempt.N
 		handedOver = true
 		if in.prefer.respondAsync {
@@ -101,7 +100,7 @@ func (g *Gateway) attach(w http.ResponseWriter, e *exchange, d idempotency.Decis
 	e.ev.WaitTook = time.Since(start)
 	switch {
 	case err != nil:
-		g.refuse(w, e.ev, err, e.in, d.Record)
+		g.refuse(w, e.ev, err, &e.in, d.Record)
 	case !settled && e.in.prefer.respondAsync:
 		e.accepted(w, o.Record)
 	case !settled:
@@ -150,15 +149,18 @@ func (g *Gateway) asynchronously(w http.ResponseWriter, r *http.Request, e *exch
 type exchange struct {
 	g  *Gateway
 	b  *bound
-	in *intake
+	in intake
 	ev *telemetry.Event
 
 	// Only of the claimant.
 	x       *idempotency.Execution
 	call    *telemetry.Call
 	slot    func()
-	leave   *limit.Leave
-	expires time.Time // of the key, as the claim said
+	leave   *limit.Leave // of the caller's own limits
+	expires time.Time    // of the key, as the claim said
+
+	// Of the answer: fields that it has in any case need no memory of their own.
+	link, length [1]string
 }
 
 // result is what the first caller is told: the durable outcome, and the live answer that led to it.
