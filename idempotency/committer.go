@@ -26,8 +26,8 @@ var (
 type Observer interface {
 	// Batched is called for each Apply: which lane, how many transitions, how long, and its error.
 	Batched(lane string, size int, took time.Duration, err error)
-	// Moved is called for each durable move of this gateway's, with the state it led to.
-	Moved(to State)
+	// Moved is called for the durable moves of each Apply that were this gateway's, once for each state that they led to.
+	Moved(to State, n int)
 	// Contradicted is called when an answer came that no move accepts: the record says that there was no
 	// effect, and there was one. The answer is kept. It is an alarm.
 	Contradicted(id OperationID)
@@ -36,7 +36,7 @@ type Observer interface {
 type noObserver struct{}
 
 func (noObserver) Batched(string, int, time.Duration, error) {}
-func (noObserver) Moved(State)                               {}
+func (noObserver) Moved(State, int)                          {}
 func (noObserver) Contradicted(OperationID)                  {}
 
 // CommitterOptions are the limits of a Committer.
@@ -266,15 +266,9 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 	}
 	results, err := c.apply(l, batch)
 	if err == nil {
+		c.tell(batch, results)
 		written, changed := c.written.Load(), c.changed.Load()
 		for i, it := range batch {
-			if _, note := it.t.(Note); note {
-				// It moved nothing.
-			} else if results[i].Applied {
-				c.o.Observer.Moved(results[i].Record.State)
-			} else if contradicts(it.t, results[i].Record) {
-				c.o.Observer.Contradicted(it.op)
-			}
 			// Told first: who hears of a refused claim may begin to wait, and there is nothing new for him.
 			if _, claim := it.t.(Claim); written != nil && (results[i].Applied || !claim) {
 				(*written)(&results[i].Record)
@@ -297,6 +291,25 @@ func (c *Committer) attempt(l *lane, batch []*item) ([]*item, error) {
 		return nil, nil
 	}
 	return batch, err
+}
+
+// tell lets the observer know what a batch came to, before its submitters do.
+func (c *Committer) tell(batch []*item, results []Result) {
+	var moved [len(stateNames)]int
+	for i, it := range batch {
+		if _, note := it.t.(Note); note {
+			// It moved nothing.
+		} else if results[i].Applied {
+			moved[results[i].Record.State]++
+		} else if contradicts(it.t, results[i].Record) {
+			c.o.Observer.Contradicted(it.op)
+		}
+	}
+	for to, n := range moved {
+		if n > 0 {
+			c.o.Observer.Moved(State(to), n)
+		}
+	}
 }
 
 // begin drops the claims that nobody waits for any more.

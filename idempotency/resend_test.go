@@ -175,7 +175,7 @@ type alarms struct {
 }
 
 func (*alarms) Batched(string, int, time.Duration, error) {}
-func (*alarms) Moved(idempotency.State)                   {}
+func (*alarms) Moved(idempotency.State, int)              {}
 func (a *alarms) Contradicted(id idempotency.OperationID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

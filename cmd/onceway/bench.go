@@ -175,7 +175,7 @@ func (w benchWork) request() error {
 type counter struct{ n atomic.Int64 }
 
 func (c *counter) Batched(string, int, time.Duration, error) { c.n.Add(1) }
-func (*counter) Moved(idempotency.State)                     {}
+func (*counter) Moved(idempotency.State, int)                {}
 func (*counter) Contradicted(idempotency.OperationID)        {}
 
 // measure calls f from n goroutines for d, and returns how long each call took.

@@ -128,7 +128,7 @@ func TestTelemetryWithoutExporters(t *testing.T) {
 	e.Dispatch(o.Upstream("shop")).End(telemetry.InDoubt, "timeout", 0)
 	e.End(201)
 	o.Batched("claim", 3, time.Millisecond, nil)
-	o.Moved(idempotency.Completed)
+	o.Moved(idempotency.Completed, 1)
 
 	w := httptest.NewRecorder()
 	s.metrics.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

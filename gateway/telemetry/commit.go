@@ -38,9 +38,9 @@ func (o *Observer) Batched(lane string, size int, took time.Duration, err error)
 	o.batchDuration.Record(ctx, took.Seconds(), opts.ok...)
 }
 
-// Moved counts one record that moved to a state.
-func (o *Observer) Moved(to idempotency.State) {
-	o.transitions.Add(context.Background(), 1, o.moves.of(to.String())...)
+// Moved counts records that moved to a state.
+func (o *Observer) Moved(to idempotency.State, n int) {
+	o.transitions.Add(context.Background(), int64(n), o.moves.of(to.String())...)
 }
 
 // Contradicted raises the alarm that an answer proved a not_executed or cancelled record wrong.

@@ -58,7 +58,7 @@ func (o *Observer) Start(r *http.Request, route *Route) *Event {
 	if e.span.IsRecording() {
 		e.span.SetAttributes(e.kind.attributes...)
 	}
-	o.inFlight.Add(e.ctx, 1, route.inFlight...)
+	route.inFlight.Add(1)
 	return e
 }
 
@@ -105,7 +105,7 @@ func inject(to propagation.TextMapCarrier, own, remote context.Context) {
 func (e *Event) End(status int) {
 	took := time.Since(e.began)
 	o := e.observer
-	o.inFlight.Add(e.ctx, -1, e.route.inFlight...)
+	e.route.inFlight.Add(-1)
 	o.requests.Add(e.ctx, 1, e.route.states[e.State]...)
 	o.requestDuration.Record(e.ctx, took.Seconds(), e.route.duration(e.kind.method, status)...)
 	if e.Problem != 0 {

@@ -38,6 +38,7 @@ type Observer struct {
 	moves    labels[[]metric.AddOption]
 
 	resolvedExecuted, resolvedNot []metric.AddOption
+	inFlight                      inFlight
 }
 
 // New makes an observer. The error is that of an instrument that the meter refuses.
@@ -50,6 +51,9 @@ func New(opts Options) (*Observer, error) {
 	}
 	var err error
 	if o.instruments, err = newInstruments(o.meter); err != nil {
+		return nil, err
+	}
+	if err := o.countInFlight(); err != nil {
 		return nil, err
 	}
 	for _, s := range problem.Slugs() {
@@ -103,7 +107,6 @@ const (
 type instruments struct {
 	requests         metric.Int64Counter
 	requestDuration  metric.Float64Histogram
-	inFlight         metric.Int64UpDownCounter
 	problemCount     metric.Int64Counter
 	dispatches       metric.Int64Counter
 	dispatchDuration metric.Float64Histogram
@@ -139,8 +142,6 @@ func newInstruments(m metric.Meter) (instruments, error) {
 	var err error
 	i.requests = counter("onceway.requests", "{request}", "Requests by route and Idempotency-State.")
 	i.requestDuration = seconds("http.server.request.duration", "Duration of HTTP server requests.", requestBounds)
-	i.inFlight, err = m.Int64UpDownCounter("onceway.in_flight", metric.WithUnit("{request}"), metric.WithDescription("Requests that are being answered, by route."))
-	add(err)
 	i.problemCount = counter("onceway.problems", "{answer}", "Problem documents that the gateway answered with, by code.")
 	i.dispatches = counter("onceway.dispatch", "{attempt}", "Attempts by upstream, outcome and cause.")
 	i.dispatchDuration = seconds("onceway.dispatch.duration", "Duration of attempts by upstream and outcome.", requestBounds)

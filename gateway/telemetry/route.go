@@ -3,6 +3,7 @@ package telemetry
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -18,7 +19,7 @@ type Route struct {
 	template string
 	spans    map[string]*spanStart // by method, plus ""
 	states   [problem.StateCount][]metric.AddOption
-	inFlight []metric.AddOption
+	inFlight *atomic.Int64
 
 	mu        sync.RWMutex
 	durations map[answerKind][]metric.RecordOption
@@ -50,7 +51,7 @@ func (o *Observer) Route(name, template string) *Route {
 	for s := problem.State(0); s < problem.StateCount; s++ {
 		r.states[s] = added(keyRoute.String(name), keyState.String(s.String()))
 	}
-	r.inFlight = added(keyRoute.String(name))
+	r.inFlight = o.inFlight.of(name)
 	return r
 }
 

@@ -255,7 +255,7 @@ func TestMetrics(t *testing.T) {
 	e.End(504)
 	b.Batched("claim", 7, time.Millisecond, nil)
 	b.Batched("claim", 1, time.Second, errors.New("no answer"))
-	b.Moved(idempotency.Completed)
+	b.Moved(idempotency.Completed, 1)
 	b.Contradicted(idempotency.OperationID{1})
 	asked := b.Probes("orders")
 	asked.Start(idempotency.Trace{}).End("executed", 200)
