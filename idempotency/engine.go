@@ -126,7 +126,8 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 		return Decision{Ruling: Judge(rec, r.Fingerprint), Record: rec}, nil
 	}
 	for claims := 0; ; {
-		if _, ok := e.lease.Owner(); !ok && r.Refusal == nil {
+		owner, leased := e.lease.Owner()
+		if !leased && r.Refusal == nil {
 			r.Refusal = ErrNoLease // what is settled is answered all the same
 		}
 		if r.Refusal == nil {
@@ -134,6 +135,7 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 		}
 		if r.Refusal == nil && r.Admit != nil {
 			r.Refusal, r.Admit = r.Admit(), nil
+			continue // it may have taken a while
 		}
 		var f *flight
 		opened := false
@@ -143,7 +145,7 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 			return e.lookUp(ctx, r)
 		}
 		if opened {
-			d, err := e.claim(r, f, claims > 0)
+			d, err := e.claim(r, owner, f, claims > 0)
 			if err != nil || d.Ruling != Claimable {
 				return d, err
 			}
@@ -188,11 +190,7 @@ func (r Request) rule(rec Record) Ruling {
 	return ruling
 }
 
-func (e *Engine) claim(r Request, f *flight, again bool) (Decision, error) {
-	owner, ok := e.lease.Owner()
-	if !ok {
-		return Decision{}, e.grounded(r.ID, f, ErrNoLease)
-	}
+func (e *Engine) claim(r Request, owner Owner, f *flight, again bool) (Decision, error) {
 	asOf, changes := time.Now(), e.journal.changes.Load()
 	if err := e.trusts(r); err != nil { // it was asked before, and the store may have changed since
 		return Decision{}, e.grounded(r.ID, f, err)

@@ -56,10 +56,10 @@ func (x *Execution) settle(t Transition, answer *Response) Outcome {
 	x.once.Do(func() {
 		x.wanted = t
 		asOf := time.Now()
-		res, err := x.submit(t)
+		res, err := x.submit(t, asOf)
 		if _, isDoubt := t.(Doubt); isRolledBack(err) && !isDoubt {
 			// The store will never take this: the doubt is what can still be recorded.
-			if res, err = x.submit(x.unrecordable()); err == nil {
+			if res, err = x.submit(x.unrecordable(), time.Now()); err == nil {
 				x.lastTry()
 			}
 		}
@@ -90,8 +90,7 @@ func (x *Execution) settle(t Transition, answer *Response) Outcome {
 	return x.flight.outcome
 }
 
-func (x *Execution) submit(t Transition) (Result, error) {
-	asOf := time.Now()
+func (x *Execution) submit(t Transition, asOf time.Time) (Result, error) {
 	return x.engine.committer.Submit(t, func(res Result, err error) { x.late(t, asOf, res, err) })
 }
 

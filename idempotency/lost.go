@@ -18,7 +18,7 @@ func (x *Execution) restoreLost(t Transition) (Result, error) {
 	asOf, lost := time.Now(), x.lost(t)
 	res, err := x.engine.committer.restore(lost, func(res Result, err error) { x.late(lost, asOf, res, err) })
 	if _, ok := t.(Release); ok && err == nil {
-		return x.submit(t)
+		return x.submit(t, time.Now())
 	}
 	return res, err
 }
