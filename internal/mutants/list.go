@@ -21,6 +21,8 @@ var mutants = []mutant{
 		edits: change(`min(cacheTTL, r.BodyExpires.Sub(r.Observed)) - time.Since(asOf)`, `cacheTTL - time.Since(asOf)`)},
 	{name: "claim given up is not released", file: "idempotency/abandon.go", pkg: "idempotency", test: "TestClaimThatWasWrittenAfterAllIsReleased",
 		edits: change(`if seen.Attempt.ID != c.attempt.ID ||`, `if true || seen.Attempt.ID != c.attempt.ID ||`)},
+	{name: "result wakes who came after its submitter", file: "idempotency/item.go", pkg: "idempotency", test: "TestAResultWakesItsOwnSubmitterOnly",
+		edits: change("	if it.state == waiting {\n		it.state = finished\n		it.result, it.err = r, err", "	if it.ready != nil {\n		it.result, it.err = r, err")},
 	{name: "other operations' results believed", file: "idempotency/committer.go", pkg: "idempotency", test: "TestResultsOfOtherOperationsAreNotBelieved",
 		edits: change(`results[i].Record.ID != it.op {`, `results[i].Record.ID != it.op && false {`)},
 	{name: "outcomes wait behind claims", file: "idempotency/lane.go", pkg: "idempotency", test: "TestOneLaneTakesOutcomesFirst",
