@@ -32,7 +32,14 @@ func (t *target) connect(ctx context.Context, deadline time.Time, fresh bool) (c
 			return t.dial(ctx)
 		}
 		if leader {
-			c, failed := t.dial(ctx)
+			c, kept := conn{}, false
+			if !fresh {
+				c, kept = t.take() // another leader's may have come since
+			}
+			var failed *evidence
+			if !kept {
+				c, failed = t.dial(ctx)
+			}
 			t.mu.Lock()
 			t.dialing = nil
 			t.mu.Unlock()
