@@ -265,7 +265,7 @@ func TestCancellationRacesTheOriginal(t *testing.T) {
 		races = n
 	}
 	b := ledger.Start(t)
-	check := func(t *testing.T, g, other *rig.Gateway) {
+	oneAndTwo(t, rig.Config{Targets: []string{b.URL()}}, func(t *testing.T, g, other *rig.Gateway) {
 		won := map[string]int{}
 		effects := map[string]int{} // of each key, as they have to be
 		const abreast = 8
@@ -322,14 +322,5 @@ func TestCancellationRacesTheOriginal(t *testing.T) {
 		if won["cancellation"] == 0 || won["original"] == 0 {
 			t.Errorf("no race at all: %v", won)
 		}
-	}
-	rig.EachStore(t, func(t *testing.T, dsn string) {
-		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
-		check(t, g, g)
-	})
-	t.Run("two gateways", func(t *testing.T) {
-		t.Parallel()
-		g, other := pair(t, rig.Config{Targets: []string{b.URL()}})
-		check(t, g, other)
 	})
 }

@@ -170,8 +170,7 @@ func TestListReportsWhatIsResolved(t *testing.T) {
 		r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Then: ledger.Close}}
 		g.Do(t, r).Is(t, doubted)
 		_, cursor := listed(t, g, "state=unknown", "")
-		operation := g.Get(t, recordPath(r.Key)).Record(t).Operation
-		if a := g.Operate(t, "alice", "POST", "/admin/v1/requests/"+operation+"/resolution", `{"outcome":"executed","evidence":"seen in the books"}`); a.Status != 200 {
+		if a := resolve(t, g, "alice", r.Key, `{"outcome":"executed","evidence":"seen in the books"}`); a.Status != 200 {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
 		if keys, _ := listed(t, g, "state=unknown", cursor); !slices.Equal(keys, []string{r.Key + " forgotten"}) {
@@ -183,7 +182,7 @@ func TestListReportsWhatIsResolved(t *testing.T) {
 func TestListWaits(t *testing.T) {
 	t.Parallel()
 	b := ledger.Start(t)
-	check := func(t *testing.T, g, other *rig.Gateway) {
+	oneAndTwo(t, rig.Config{Targets: []string{b.URL()}}, func(t *testing.T, g, other *rig.Gateway) {
 		_, cursor := listed(t, g, "", "")
 		for range 3 {
 			held := g.Go(t, rig.Request{Method: "GET", Path: listPath + "?wait=30&since=" + cursor})
@@ -209,22 +208,13 @@ func TestListWaits(t *testing.T) {
 			t.Errorf("a wait at the gateway's end: %s", a.Body)
 		}
 		g.Exit(t)
-	}
-	rig.EachStore(t, func(t *testing.T, dsn string) {
-		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
-		check(t, g, g)
-	})
-	t.Run("two gateways", func(t *testing.T) {
-		t.Parallel()
-		g, other := pair(t, rig.Config{Targets: []string{b.URL()}})
-		check(t, g, other)
 	})
 }
 
 func TestStream(t *testing.T) {
 	t.Parallel()
 	b := ledger.Start(t)
-	check := func(t *testing.T, g, other *rig.Gateway) {
+	oneAndTwo(t, rig.Config{Targets: []string{b.URL()}}, func(t *testing.T, g, other *rig.Gateway) {
 		before := rig.Request{Key: newKey(), Body: "a"}
 		g.Do(t, before).Is(t, executed)
 		s := streaming(t, g, listPath)
@@ -294,15 +284,6 @@ func TestStream(t *testing.T) {
 		if code := g.Exit(t); code != 0 {
 			t.Errorf("exit %d", code)
 		}
-	}
-	rig.EachStore(t, func(t *testing.T, dsn string) {
-		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
-		check(t, g, g)
-	})
-	t.Run("two gateways", func(t *testing.T) {
-		t.Parallel()
-		g, other := pair(t, rig.Config{Targets: []string{b.URL()}})
-		check(t, g, other)
 	})
 }
 

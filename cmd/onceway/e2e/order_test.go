@@ -19,13 +19,10 @@ import (
 func TestNothingIsSentBeforeTheClaimIsCommitted(t *testing.T) {
 	t.Parallel()
 	b := ledger.Start(t)
-	check := func(t *testing.T, g *rig.Gateway, asked ...*rig.Gateway) {
+	oneAndTwo(t, rig.Config{Targets: []string{b.URL()}}, func(t *testing.T, g, other *rig.Gateway) {
 		for range 5 {
 			key := newKey()
-			var urls []string
-			for _, at := range asked {
-				urls = append(urls, "http://"+at.Addr+recordPath(key))
-			}
+			urls := []string{"http://" + g.Addr + recordPath(key), "http://" + other.Addr + recordPath(key)}
 			first := rig.Request{Key: key, Body: "a", Script: ledger.Script{Lookup: urls, NoEffect: true, Status: 429}}
 			g.Do(t, first).Is(t, rig.Want{Status: 429, State: "not_executed", Next: "resend"})
 			g.Do(t, rig.Request{Key: key, Body: "a", Script: ledger.Script{Lookup: urls}}).Is(t, executed)
@@ -42,15 +39,21 @@ func TestNothingIsSentBeforeTheClaimIsCommitted(t *testing.T) {
 				}
 			}
 		}
-	}
+	})
+}
+
+// oneAndTwo runs a check on one gateway, which is the other one, too, with each store, and on two with one Postgres.
+func oneAndTwo(t *testing.T, c rig.Config, check func(t *testing.T, g, other *rig.Gateway)) {
 	rig.EachStore(t, func(t *testing.T, dsn string) {
-		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
+		alone := c
+		alone.Store = dsn
+		g := rig.Serve(t, alone)
 		check(t, g, g)
 	})
 	t.Run("two gateways", func(t *testing.T) {
 		t.Parallel()
-		g, other := pair(t, rig.Config{Targets: []string{b.URL()}})
-		check(t, g, g, other)
+		g, other := pair(t, c)
+		check(t, g, other)
 	})
 }
 
@@ -64,7 +67,7 @@ func pair(t testing.TB, c rig.Config) (g, other *rig.Gateway) {
 func TestNoByteOfAnAnswerBeforeItIsCommitted(t *testing.T) {
 	t.Parallel()
 	b := ledger.Start(t)
-	check := func(t *testing.T, g, other *rig.Gateway) {
+	oneAndTwo(t, rig.Config{Targets: []string{b.URL()}}, func(t *testing.T, g, other *rig.Gateway) {
 		for _, c := range []struct {
 			script ledger.Script
 			state  string
@@ -91,15 +94,6 @@ func TestNoByteOfAnAnswerBeforeItIsCommitted(t *testing.T) {
 				conn.Close()
 			}
 		}
-	}
-	rig.EachStore(t, func(t *testing.T, dsn string) {
-		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
-		check(t, g, g)
-	})
-	t.Run("two gateways", func(t *testing.T) {
-		t.Parallel()
-		g, other := pair(t, rig.Config{Targets: []string{b.URL()}})
-		check(t, g, other)
 	})
 }
 
