@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -172,6 +174,51 @@ func TestRefuseAndIgnore(t *testing.T) {
 	}
 	if r.Accepted() != 3 {
 		t.Errorf("accepted %d", r.Accepted())
+	}
+}
+
+// writes collects each of them.
+type writes []string
+
+func (w *writes) Write(b []byte) (int, error) {
+	*w = append(*w, string(b))
+	return len(b), nil
+}
+
+func TestSegments(t *testing.T) {
+	c := &Conn{relay: &Relay{}, segment: 3}
+	var m Meter
+	m.init(nil)
+	var got writes
+	if err := c.copyOut(&got, strings.NewReader("pingpong"), &m); err != nil || !slices.Equal(got, []string{"pin", "gpo", "ng"}) || m.Bytes() != 8 {
+		t.Errorf("%q, %d bytes, %v", got, m.Bytes(), err)
+	}
+	backend, _ := answering(t, 4, "pong")
+	r := relay(t, backend, Always(Plan{Segment: 1}))
+	if b, err := io.ReadAll(dial(t, r, "ping")); string(b) != "pong" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// Who connected before there was a relay is relayed, too, with all that it has sent.
+func TestServeWhatWaits(t *testing.T) {
+	backend, got := answering(t, 4, "pong")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "ping"); err != nil {
+		t.Fatal(err)
+	}
+	r := Serve(l, backend, nil)
+	defer r.Close()
+	if b, err := io.ReadAll(c); string(b) != "pong" || err != nil || <-got != "ping" {
+		t.Errorf("%q, %v", b, err)
 	}
 }
 

@@ -6,6 +6,8 @@ type Plan struct {
 	Ignore bool // accept and never read; the backend sees nothing
 	Up     Flow // client to backend
 	Down   Flow // backend to client
+	// Segment splits what passes into writes of at most so many bytes, which TCP sends one by one. 0 = as it comes.
+	Segment int
 }
 
 // Flow is what happens to one direction: After bytes pass untouched, and then Fault strikes at once.

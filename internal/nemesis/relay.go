@@ -31,12 +31,17 @@ func Listen(backend string, script Script) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Serve(l, backend, script), nil
+}
+
+// Serve is Listen on a listener that is there already, with whatever waits in its queue. Close closes it.
+func Serve(l *net.TCPListener, backend string, script Script) *Relay {
 	if script == nil {
 		script = Always(Plan{})
 	}
 	r := &Relay{listener: l, backend: backend, script: script, closing: make(chan struct{}), grown: make(chan struct{})}
 	r.work.Go(r.accept)
-	return r, nil
+	return r
 }
 
 // Addr is where clients connect to.
@@ -142,6 +147,7 @@ func (r *Relay) accept() {
 			return
 		}
 		plan := r.script(i)
+		c.segment = plan.Segment
 		r.work.Go(func() { c.run(plan) })
 	}
 }
@@ -162,8 +168,9 @@ func (r *Relay) add(c *Conn) bool {
 type Conn struct {
 	Up, Down Meter // client to backend, backend to client
 
-	relay *Relay
-	done  chan struct{} // closed when the connection has ended
+	relay   *Relay
+	segment int           // of its plan
+	done    chan struct{} // closed when the connection has ended
 
 	mu        sync.Mutex
 	ended     bool
@@ -369,13 +376,18 @@ func (c *Conn) copyOut(dst io.Writer, src io.Reader, m *Meter) error {
 	for {
 		n, err := src.Read(buf)
 		c.passing()
-		if n > 0 {
-			if _, err := dst.Write(buf[:n]); err != nil {
+		for read := buf[:n]; len(read) > 0; {
+			segment := read
+			if c.segment > 0 {
+				segment = read[:min(c.segment, len(read))]
+			}
+			if _, err := dst.Write(segment); err != nil {
 				return err
 			}
 			if m != nil {
-				m.add(n)
+				m.add(len(segment))
 			}
+			read = read[len(segment):]
 		}
 		if err == io.EOF {
 			return nil
