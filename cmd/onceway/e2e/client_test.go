@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -78,29 +77,6 @@ func (d *device) order(r rig.Request) string {
 	return fmt.Sprint(resp.StatusCode, " ", string(body))
 }
 
-// try sends an intent that cannot be settled, and gives up when its record is in a state of which only somebody
-// else can free it.
-func (d *device) try(g *rig.Gateway, r rig.Request, state string) {
-	d.t.Helper()
-	ctx, cancel := context.WithCancel(d.t.Context())
-	defer cancel()
-	done := make(chan error, 1)
-	go func() {
-		_, err := d.RoundTrip(d.request(ctx, r))
-		done <- err
-	}()
-	g.Until(d.t, "the record is "+state, func() bool { return strings.Contains(g.Get(d.t, recordPath(r.Key)).Body, `"state":"`+state+`"`) })
-	g.Until(d.t, "the client is in doubt", func() bool {
-		all := d.Entries()
-		return len(all) == 1 && all[0].State == client.Doubt
-	})
-	cancel()
-	var unsettled *client.UnsettledError
-	if err := <-done; !errors.As(err, &unsettled) || unsettled.State != client.Doubt || unsettled.Key != r.Key {
-		d.t.Errorf("the client says %v", err)
-	}
-}
-
 // resume settles the outbox, and returns the outcomes by key.
 func (d *device) resume() map[string]client.Outcome {
 	d.t.Helper()
@@ -122,47 +98,8 @@ func (d *device) empty() {
 	}
 }
 
-// clientRows gives the rows of the transport, T1 to T9, on the hop between client and gateway: what becomes of the
-// first connection, and of the second one. Each ends with one execution, and with its answer at the client.
-var clientRows = map[string][]nemesis.Plan{
-	"T1 lost whole":           {{Up: nemesis.Flow{Fault: nemesis.Swallow}}},
-	"T1 lost in part":         {{Up: nemesis.Flow{After: 150, Fault: nemesis.Swallow}}, {Up: nemesis.Flow{After: 20, Fault: nemesis.Swallow}}},
-	"T3 cut at once":          {{Down: nemesis.Flow{Fault: nemesis.CutRST}}},
-	"T3 cut in the head":      {{Down: nemesis.Flow{After: 60, Fault: nemesis.CutFIN}}},
-	"T3 cut before the end":   {{Down: nemesis.Flow{After: 420, Fault: nemesis.CutFIN}}},
-	"T3 swallowed, and again": {{Down: nemesis.Flow{After: 200, Fault: nemesis.Swallow}}, {Down: nemesis.Flow{After: 10, Fault: nemesis.CutRST}}},
-	"T4 vanished":             {{Up: nemesis.Flow{After: 100, Fault: nemesis.Freeze}}},
-	"T4 vanished later":       {{Down: nemesis.Flow{After: 100, Fault: nemesis.Freeze}}, {Up: nemesis.Flow{Fault: nemesis.Freeze}}},
-	"T5 accepted, never read": {{Ignore: true}},
-	"T6 reset when connected": {{Refuse: true}, {Refuse: true}, {Refuse: true}},
-	"T9 cut in the request":   {{Up: nemesis.Flow{After: 180, Fault: nemesis.CutFIN}}, {Up: nemesis.Flow{After: 1, Fault: nemesis.CutRST}}},
-}
-
-func TestClientOverABrokenHop(t *testing.T) {
-	t.Parallel()
-	b := ledger.Start(t)
-	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}, Extra: "log: {access: false}"})
-	for name, plans := range clientRows {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			relay := between(t, g.Addr, nemesis.First(plans...))
-			d := newDevice(t, relay.Addr(), hasty)
-			r := rig.Request{Key: newKey(), Body: "amount=1", Script: ledger.Script{Status: 201, Body: ledger.Text(strings.Repeat(name, 20))}}
-			answer := d.order(r)
-			if want := "201 " + *r.Script.Body; answer != want {
-				t.Errorf("the client got %q, want %q", answer, want)
-			}
-			wantState(t, g, r.Key, "completed", 1)
-			wantEffects(t, b, r.Key, 1)
-			d.empty()
-			if relay.Accepted() <= len(plans) {
-				t.Errorf("only %d connections: not every fault struck", relay.Accepted())
-			}
-		})
-	}
-}
-
-// T2: the original comes long after its client gave it up. The client has sent it again: it is executed once.
+// T2: the original comes long after its client gave it up, which has cancelled it; or its cancellation comes too late.
+// That what was sent again is executed once is a row of transportRows.
 func TestClientAndTheLateOriginal(t *testing.T) {
 	t.Parallel()
 	b := ledger.Start(t)
@@ -171,19 +108,6 @@ func TestClientAndTheLateOriginal(t *testing.T) {
 		deliver := make(chan struct{})
 		return between(t, g.Addr, nemesis.First(nemesis.Plan{Up: nemesis.Flow{Fault: nemesis.Hold, Release: deliver}})), func() { close(deliver) }
 	}
-	t.Run("sent again", func(t *testing.T) {
-		t.Parallel()
-		relay, deliver := held(t)
-		d := newDevice(t, relay.Addr(), hasty)
-		r := rig.Request{Key: newKey(), Body: "amount=1"}
-		answer := d.order(r)
-		deliver()
-		<-relay.Conn(0).Done()
-		if again := g.Do(t, r); answer != fmt.Sprint(again.Status, " ", again.Body) {
-			t.Errorf("the client got %q, the gateway has %q", answer, again.Body)
-		}
-		wantEffects(t, b, r.Key, 1)
-	})
 	t.Run("cancelled", func(t *testing.T) {
 		t.Parallel()
 		relay, deliver := held(t)
@@ -236,178 +160,6 @@ func TestClientAndTheLateOriginal(t *testing.T) {
 		wantEffects(t, b, r.Key, 1)
 		d.empty()
 	})
-}
-
-// On the hop between gateway and backend a fault leaves the record unknown, and the client in doubt: all three say
-// the same. Whoever looks into the backend's books frees them.
-func TestClientAndABrokenBackend(t *testing.T) {
-	t.Parallel()
-	b := ledger.Start(t)
-	deliver := make(chan struct{})
-	relay := between(t, b.Address(), nil)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // connects, takes bytes, and never accepts
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
-	refusing, listen := b.Late(t)
-	g := rig.Serve(t, rig.Config{
-		Targets: []string{"http://" + relay.Addr()}, Upstream: "timeout: 1s", Admin: rig.Tokens("alice"),
-		Upstreams: "  silent: {targets: [http://" + silent.Addr().String() + "], timeout: 1s}\n  late: {targets: [http://" + refusing + "]}",
-		Routes:    "  - {name: silent, match: {path: /silent}, upstream: silent}\n  - {name: late, match: {path: /late}, upstream: late}",
-	})
-	for _, row := range []struct {
-		name     string
-		path     string
-		up, down nemesis.Flow
-		executed bool // as the books say
-	}{
-		{name: "T1", up: nemesis.Flow{Fault: nemesis.Swallow}},
-		{name: "T2", up: nemesis.Flow{Fault: nemesis.Hold, Release: deliver}, executed: true},
-		{name: "T3", down: nemesis.Flow{After: 40, Fault: nemesis.CutRST}, executed: true},
-		{name: "T4", down: nemesis.Flow{Fault: nemesis.Freeze}, executed: true},
-		{name: "T5", path: "/silent"},
-		{name: "T9", up: nemesis.Flow{After: 200, Fault: nemesis.CutFIN}},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			r := rig.Request{Path: row.path, Key: newKey(), Body: "amount=1"}
-			relay.Set(&nemesis.Trap{Mark: []byte(r.Key), Up: row.up, Down: row.down})
-			d := newDevice(t, g.Addr, hasty)
-			d.try(g, r, "unknown")
-			relay.Set(nil)
-			verdict, want := "not_executed", client.OutcomeExecuted
-			if row.executed {
-				verdict = "executed"
-				if row.name == "T2" {
-					close(deliver)
-				}
-				g.Until(t, "it is in the ledger", func() bool { return b.Effects(t, r.Key) == 1 })
-			} else if n := b.Effects(t, r.Key); n != 0 {
-				t.Fatalf("executed %d times", n)
-			}
-			if row.path != "" {
-				return // nobody can do it there; it stays in doubt
-			}
-			if a := resolve(t, g, "alice", r.Key, `{"outcome":"`+verdict+`","evidence":"the ledger"}`); a.Status != 200 {
-				t.Fatalf("%d %s", a.Status, a.Body)
-			}
-			if told := d.resume(); told[r.Key] != want {
-				t.Errorf("the client says %v", told)
-			}
-			if n := b.Effects(t, r.Key); n != 1 {
-				t.Errorf("executed %d times", n)
-			}
-		})
-	}
-	t.Run("not reached", func(t *testing.T) {
-		r := rig.Request{Path: "/late", Key: newKey(), Body: "amount=1"}
-		d := newDevice(t, g.Addr, hasty)
-		answer := make(chan string, 1)
-		go func() { answer <- d.order(r) }()
-		g.Until(t, "it was tried", func() bool { return g.Get(t, recordPath(r.Key)).Status == 200 })
-		listen()
-		if a := <-answer; !strings.HasPrefix(a, "200 ") {
-			t.Errorf("the client got %q", a)
-		}
-		wantEffects(t, b, r.Key, 1)
-	})
-}
-
-// T7: a kept connection is reset between two requests, or while the second one is at the backend. Each of them is
-// executed once and gets its own answer.
-func TestClientOnAKeptConnection(t *testing.T) {
-	t.Parallel()
-	b := ledger.Start(t)
-	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}})
-	relay := between(t, g.Addr, nil)
-	o := hasty
-	base := &http.Transport{}
-	t.Cleanup(base.CloseIdleConnections)
-	o.Base = base
-	d := newDevice(t, relay.Addr(), o)
-	for i := range 6 {
-		first, second := rig.Request{Key: newKey(), Body: "1"}, rig.Request{Key: newKey(), Body: "2"}
-		one := d.order(first)
-		if i%2 == 0 {
-			relay.CutAll(i%4 == 0)
-		} else {
-			second.Script.After = newKey()
-			go func() {
-				b.Await(t, second.Script.After, 1)
-				relay.CutAll(true)
-				b.Open(t, second.Script.After)
-			}()
-		}
-		two := d.order(second)
-		for r, got := range map[*rig.Request]string{&first: one, &second: two} {
-			if a := g.Do(t, *r); fmt.Sprint(a.Status, " ", a.Body) != got {
-				t.Errorf("the client got %q, the gateway has %q", got, a.Body)
-			}
-			wantEffects(t, b, r.Key, 1)
-		}
-	}
-	d.empty()
-}
-
-// T8: the gateway is restarted while clients use it. Nothing is lost, and nothing is done twice.
-func TestClientOverRestarts(t *testing.T) {
-	t.Parallel()
-	b := ledger.Start(t)
-	address, admin := rig.FixedPort(t), rig.FixedPort(t)
-	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}, Extra: "drain_delay: 0s\nlog: {access: false}", Env: []string{"ONCEWAY_LISTEN=" + address, "ONCEWAY_ADMIN_LISTEN=" + admin}})
-	d := newDevice(t, address, hasty)
-	keys := make(chan string, 100)
-	done := make(chan struct{})
-	go func() {
-		defer close(keys)
-		for {
-			select {
-			case <-done:
-				return
-			default:
-			}
-			r := rig.Request{Key: newKey(), Body: "amount=1"}
-			if answer := d.order(r); !strings.HasPrefix(answer, "200 ") {
-				t.Errorf("got %q", answer)
-				return
-			}
-			keys <- r.Key
-		}
-	}()
-	var all []string
-	for i := range 3 {
-		all = append(all, <-keys)
-		if i == 1 {
-			g.Kill(t)
-		} else {
-			g.Signal(t, 15)
-			g.Exit(t)
-		}
-		all = append(all, drained(keys)...)
-		g.Start(t)
-	}
-	all = append(all, <-keys)
-	close(done)
-	for key := range keys {
-		all = append(all, key)
-	}
-	for _, key := range all {
-		if n := b.Effects(t, key); n != 1 {
-			t.Errorf("%s: executed %d times", key, n)
-		}
-	}
-	d.empty()
-}
-
-func drained(keys <-chan string) (all []string) {
-	for {
-		select {
-		case key := <-keys:
-			all = append(all, key)
-		default:
-			return all
-		}
-	}
 }
 
 // What a device has safe it lets the gateway erase; what the gateway says of itself it can follow.
