@@ -122,6 +122,11 @@ func (f *farm) fill(ctx context.Context, t target, n int, oldest, youngest time.
 	if err != nil {
 		return err
 	}
+	return f.fillWith(ctx, t, gateway, func() error { return f.postgres.multiply(ctx, "onceway_"+string(t), n, oldest, youngest) })
+}
+
+// fillWith sends one request to a gateway, stops it, and lets multiply copy what is then in its store.
+func (f *farm) fillWith(ctx context.Context, t target, gateway *running, multiply func() error) error {
 	f.targets[t] = gateway
 	l := f.load(cell{t, prime, 1})
 	l.Keys = keySet{Millis: time.Now().UnixMilli(), Seed: 1, Count: 1}
@@ -130,7 +135,7 @@ func (f *farm) fill(ctx context.Context, t target, n int, oldest, youngest time.
 	}
 	gateway.stop()
 	begin := time.Now()
-	if err := f.postgres.multiply(ctx, "onceway_"+string(t), n, oldest, youngest); err != nil {
+	if err := multiply(); err != nil {
 		return fmt.Errorf("fill the store: %w", err)
 	}
 	fmt.Fprintf(os.Stderr, "the store was filled in %v\n", time.Since(begin).Round(time.Second))
@@ -223,7 +228,7 @@ func (c *cluster) multiply(ctx context.Context, database string, n int, oldest, 
 const soakWindows = 20
 
 // soak lets requests arrive at one rate for a long time, while as many old records become removable, and
-// prints what stays flat if retention keeps up: latencies, and the size of the tables.
+// prints what stays flat if retention keeps up: latencies, and what is stored.
 func soak(ctx context.Context, o options) error {
 	old := int(o.rate * o.duration.Seconds())
 	fmt.Fprintf(os.Stderr, "%v at %g/s: about %v\n", o.duration, o.rate, (o.duration + filling(old) + 30*time.Second).Round(10*time.Second))
@@ -232,17 +237,33 @@ func soak(ctx context.Context, o options) error {
 		return err
 	}
 	defer f.end()
-	if err := f.startDatabase(ctx, r); err != nil {
+	look := f.lookAtSQLite
+	store := settings{name: string(fullStore), store: "sqlite:" + f.dir + "/onceway.db"}
+	if o.store == "sqlite" {
+		r.Store = "SQLite"
+		const late = 30 * 24 * time.Hour // SQLite has no clock but the gateway's
+		gateway, err := f.onceway(ctx, store)
+		if err != nil {
+			return err
+		}
+		if err := f.fillWith(ctx, fullStore, gateway, func() error {
+			return multiplySQLite(ctx, f.dir+"/onceway.db", old, late, late-o.duration)
+		}); err != nil {
+			return err
+		}
+	} else {
+		if err := f.startDatabase(ctx, r); err != nil {
+			return err
+		}
+		if err := f.fill(ctx, fullStore, old, removable, removable-o.duration); err != nil {
+			return err
+		}
+		look, store.store = f.lookAtPostgres, f.postgres.dsn("onceway_"+store.name)
+	}
+	if f.targets[fullStore], err = f.onceway(ctx, store); err != nil {
 		return err
 	}
-	if err := f.fill(ctx, fullStore, old, removable, removable-o.duration); err != nil {
-		return err
-	}
-	const database = "onceway_full"
-	if f.targets[fullStore], err = f.onceway(ctx, settings{name: string(fullStore), store: f.postgres.dsn(database)}); err != nil {
-		return err
-	}
-	r.Method = fmt.Sprintf("open loop at %g/s, latencies from arrival; %d records become removable meanwhile; %d windows of %v", o.rate, old, soakWindows, o.duration/soakWindows)
+	r.Method = fmt.Sprintf("%s; open loop at %g/s, latencies from arrival; %d records become removable meanwhile; %d windows of %v", o.store, o.rate, old, soakWindows, o.duration/soakWindows)
 	f.warmUp, f.length = 0, o.duration/soakWindows
 	var p99, size []float64
 	for window := range soakWindows {
@@ -253,19 +274,13 @@ func soak(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		rows, err1 := f.postgres.count(ctx, database, "select count(*) from requests")
-		left, err2 := f.countRemovable(ctx, database)
-		kept, err3 := f.postgres.count(ctx, database, "select pg_total_relation_size('requests') + pg_total_relation_size('changes')")
-		bodies, err4 := f.postgres.count(ctx, database, "select sum(pg_total_relation_size(relid))::bigint from pg_partition_tree('payloads')")
-		vacuums, err5 := f.postgres.count(ctx, database, "select autovacuum_count from pg_stat_user_tables where relname = 'requests'")
-		if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+		figures, err := look(ctx)
+		if err != nil {
 			return err
 		}
-		p99, size = append(p99, milliseconds(s.P99)), append(size, float64(kept)/(1<<20))
-		figures := []figure{{Name: "p50", Unit: "ms", Value: milliseconds(s.P50)}, {Name: "p99", Unit: "ms", Value: p99[window]},
-			{Name: "p99.9", Unit: "ms", Value: milliseconds(s.P999)}, {Name: "records stored", Value: float64(rows)}, {Name: "waiting to be removed", Value: float64(left)},
-			{Name: "records and feed", Unit: "MiB", Value: size[window]}, {Name: "bodies of one day, dropped as a whole", Unit: "MiB", Value: float64(bodies) / (1 << 20)},
-			{Name: "autovacuums of the records so far", Value: float64(vacuums)}}
+		p99, size = append(p99, milliseconds(s.P99)), append(size, figures[0].Value)
+		figures = append([]figure{{Name: "p50", Unit: "ms", Value: milliseconds(s.P50)}, {Name: "p99", Unit: "ms", Value: milliseconds(s.P99)},
+			{Name: "p99.9", Unit: "ms", Value: milliseconds(s.P999)}}, figures...)
 		r.note("soak, every window", figures)
 		fmt.Fprintf(os.Stderr, "%2d/%d:", window+1, soakWindows)
 		for _, f := range figures {
@@ -274,8 +289,27 @@ func soak(ctx context.Context, o options) error {
 		fmt.Fprintln(os.Stderr)
 	}
 	r.note("soak, the last quarter over the one before the middle", []figure{
-		{Name: "p99", Unit: "×", Value: growth(p99), AtMost: 1.5}, {Name: "records and feed", Unit: "×", Value: growth(size), AtMost: 1.1}})
+		{Name: "p99", Unit: "×", Value: growth(p99), AtMost: 1.5}, {Name: "what is stored", Unit: "×", Value: growth(size), AtMost: 1.1}})
 	return r.finish(nil, o.json)
+}
+
+// lookAtPostgres returns what should stay flat, and what explains it.
+func (f *farm) lookAtPostgres(ctx context.Context) ([]figure, error) {
+	const database = "onceway_full"
+	kept, err1 := f.postgres.count(ctx, database, "select pg_total_relation_size('requests') + pg_total_relation_size('changes')")
+	rows, err2 := f.postgres.count(ctx, database, "select count(*) from requests")
+	left, err3 := f.countRemovable(ctx, database)
+	bodies, err4 := f.postgres.count(ctx, database, "select sum(pg_total_relation_size(relid))::bigint from pg_partition_tree('payloads')")
+	vacuums, err5 := f.postgres.count(ctx, database, "select autovacuum_count from pg_stat_user_tables where relname = 'requests'")
+	return []figure{{Name: "records and feed", Unit: "MiB", Value: float64(kept) / (1 << 20)}, {Name: "records stored", Value: float64(rows)},
+		{Name: "waiting to be removed", Value: float64(left)}, {Name: "bodies of one day, dropped as a whole", Unit: "MiB", Value: float64(bodies) / (1 << 20)},
+		{Name: "autovacuums of the records so far", Value: float64(vacuums)}}, errors.Join(err1, err2, err3, err4, err5)
+}
+
+func (f *farm) lookAtSQLite(ctx context.Context) ([]figure, error) {
+	rows, left, bytes, err := keptSQLite(ctx, f.dir+"/onceway.db")
+	return []figure{{Name: "file with its log", Unit: "MiB", Value: float64(bytes) / (1 << 20)}, {Name: "records stored", Value: float64(rows)},
+		{Name: "waiting to be removed", Value: float64(left)}}, err
 }
 
 // growth compares the median of the last quarter of values with that of the second one: in the first,

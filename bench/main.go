@@ -39,6 +39,7 @@ type options struct {
 
 	records int     // of records
 	rate    float64 // of soak
+	store   string  // of soak: postgres or sqlite
 }
 
 // commands are what may follow the program's name; without a word it is compare.
@@ -96,11 +97,15 @@ func parseOptions(args []string) (command string, o options, err error) {
 		quicken(flags, map[string]string{"rounds": "5", "duration": "5s"})
 	case "soak":
 		flags.Float64Var(&o.rate, "rate", 1000, "arrivals per second")
+		flags.StringVar(&o.store, "store", "postgres", "postgres or sqlite")
 		quicken(flags, map[string]string{"duration": "10m"})
 	default:
 		return command, o, parseCompare(flags, args, &o)
 	}
 	flags.Parse(args)
+	if command == "soak" && o.store != "postgres" && o.store != "sqlite" {
+		return command, o, fmt.Errorf("%q: the store is postgres or sqlite", o.store)
+	}
 	if o.rounds < 1 || o.duration <= 0 || command == "records" && o.records < 1000 || command == "soak" && o.rate < 1 || flags.NArg() > 0 {
 		return command, o, fmt.Errorf("numbers and durations must be positive (at least 1,000 records), and there are no arguments")
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ type report struct {
 	Peer     string    `json:"peer,omitempty"`     // how the middleware's pool was chosen
 	Notes    []string  `json:"notes,omitempty"`    // warnings, and what was left out
 	Method   string    `json:"method"`
+	Store    string    `json:"store,omitempty"` // of the figures; empty for Postgres
 	Others   string    `json:"others,omitempty"`
 	Rows     []row     `json:"rows,omitempty"`
 	Figures  []result  `json:"figures,omitempty"`
@@ -172,7 +174,7 @@ func (r *report) print(w io.Writer) error {
 	for _, f := range r.Figures {
 		if f.Title != title {
 			title = f.Title
-			fmt.Fprintf(w, "\nOnceway on Postgres: %s\n", title)
+			fmt.Fprintf(w, "\nOnceway on %s: %s\n", cmp.Or(r.Store, "Postgres"), title)
 		}
 		fmt.Fprintln(w, " ", f)
 	}
