@@ -17,6 +17,10 @@ var (
 	alterSettings  = statement("partitions_settings")
 )
 
+// partitionSettings are those that the migrations gave the first partitions: nothing is vacuumed, or looked at for
+// statistics, because it was inserted.
+const partitionSettings = "autovacuum_vacuum_insert_threshold = -1, toast.autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_threshold = 2147483647"
+
 // daysAhead is for how many days, beyond the retention of bodies, partitions exist in advance.
 const daysAhead = 7
 
@@ -104,7 +108,7 @@ func (s *Store) createPartition(ctx context.Context, day time.Time) error {
 	}
 	name := pgx.Identifier{"payloads_" + day.Format("20060102")}.Sanitize()
 	return s.alter(ctx,
-		fmt.Sprintf("CREATE TABLE %s (LIKE payloads INCLUDING ALL)", name),
+		fmt.Sprintf("CREATE TABLE %s (LIKE payloads INCLUDING ALL) WITH (%s)", name, partitionSettings),
 		fmt.Sprintf("ALTER TABLE payloads ATTACH PARTITION %s FOR VALUES FROM ('%s') TO ('%s')",
 			name, day.Format(time.DateOnly), day.AddDate(0, 0, 1).Format(time.DateOnly)))
 }

@@ -51,6 +51,10 @@ func TestPurgeMakesAndDropsPartitions(t *testing.T) {
 	if n := queryOne[int](t, admin, "SELECT count(*) FROM pg_class WHERE relname LIKE 'payloads_2%' AND relkind = 'r' AND NOT relispartition"); n != 0 {
 		t.Errorf("%d tables were left behind", n)
 	}
+	// Those of the migration and those of the purge are alike.
+	if n := queryOne[int](t, admin, "SELECT count(DISTINCT (reloptions, (SELECT t.reloptions FROM pg_class t WHERE t.oid = c.reltoastrelid))) FROM pg_class c WHERE relname LIKE 'payloads_2%' AND relkind = 'r'"); n != 1 {
+		t.Errorf("partitions have %d different settings", n)
+	}
 }
 
 // Rows that came before their partition must neither be lost nor stop the purge, today or ever.
