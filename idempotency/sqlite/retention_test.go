@@ -49,7 +49,7 @@ func (k *keeper) complete(n int) {
 		k.Fatal(err)
 	}
 	for i, r := range results {
-		completes[i] = idempotency.Complete{Attempt: r.Record.Attempt, Response: idempotency.NewResponse(201, nil, make([]byte, 500)), Retention: k.keep}
+		completes[i] = idempotency.Complete{Attempt: r.Record.Attempt, Response: idempotency.NewResponse(201, nil, make([]byte, 100)), Retention: k.keep}
 	}
 	if _, err := k.Apply(ctx, completes); err != nil {
 		k.Fatal(err)
@@ -84,9 +84,7 @@ func TestTheFileStaysAsLargeAsWhatIsKept(t *testing.T) {
 		return n
 	}
 	cycle := func() {
-		for range 5 {
-			k.complete(50)
-		}
+		k.complete(60)
 		k.offset.Add(int64(2 * time.Hour))
 		for more := true; more; {
 			var err error
@@ -95,11 +93,11 @@ func TestTheFileStaysAsLargeAsWhatIsKept(t *testing.T) {
 			}
 		}
 	}
-	for range 6 {
+	for range 4 {
 		cycle()
 	}
 	before := pages()
-	for range 8 {
+	for range 12 {
 		cycle()
 	}
 	if after := pages(); after > before*11/10 {
