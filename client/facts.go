@@ -57,7 +57,7 @@ func Discover(ctx context.Context, base http.RoundTripper, origin string) (Facts
 		} `json:"limits"`
 		ServerTime time.Time `json:"server_time"`
 	}
-	if resp.StatusCode != http.StatusOK {
+	if _, signed := only(resp.Header, "Idempotency-State"); !signed || resp.StatusCode != http.StatusOK {
 		return Facts{}, fmt.Errorf("client: no gateway answers there: %s", resp.Status)
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&said); err != nil {

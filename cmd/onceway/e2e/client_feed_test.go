@@ -23,7 +23,7 @@ func TestClientFollowsTheFeed(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	dice := rand.New(rand.NewPCG(seed, 0))
-	plans := make([]nemesis.Plan, 4)
+	plans := make([]nemesis.Plan, 3)
 	for i := range plans {
 		fault := []nemesis.Fault{nemesis.CutFIN, nemesis.CutRST, nemesis.Freeze}[i%3]
 		plans[i].Down = nemesis.Flow{After: dice.Int64N(4000), Fault: fault}
@@ -53,13 +53,13 @@ func TestClientFollowsTheFeed(t *testing.T) {
 		return true
 	}
 	off, over := errors.New("switched off"), errors.New("over")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	starts := 0
 	follow := func() error {
 		starts++
 		d := newDevice(t, relay.Addr(), hasty)
-		feed := client.Feed{Gateway: "http://" + relay.Addr(), Since: cursor, Silence: time.Second}
+		feed := client.Feed{Gateway: "http://" + relay.Addr(), Since: cursor, Silence: 2 * time.Second}
 		return d.Follow(ctx, feed, func(ch client.Change) error {
 			when := dice.IntN(30)
 			if when == 0 {
