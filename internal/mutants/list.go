@@ -338,7 +338,7 @@ func (t Resolve)`}),
 	{name: "Postgres: purge leaves a body of its day", file: "idempotency/postgres/retention.go", pkg: "idempotency/postgres", test: "TestPurgeRemovesABodyThatHasNotGoneWithItsDay",
 		edits: change("if len(embodied) > 0 {", "if len(embodied) > len(ids) {")},
 	{name: "Postgres: feed is purged before the records", file: "idempotency/postgres/retention.go", pkg: "idempotency/postgres", test: "TestTheFeedIsPurgedAfterTheRecords",
-		edits: change("	if !end {\n		return total, nil\n	}\n", "")},
+		edits: change("	if !end {\n		return removed, true, nil\n	}\n", "")},
 	{name: "Postgres: each partition is tried under a reader", file: "idempotency/postgres/partitions.go", pkg: "idempotency/postgres", test: "TestPurgeAfterWeeks",
 		edits: change(`case "42P07", "42P01",`, `case "55P03", "42P07", "42P01",`)},
 
