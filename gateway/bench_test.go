@@ -62,3 +62,35 @@ func BenchmarkStatus(b *testing.B) {
 		}
 	}
 }
+
+var (
+	endOfHead     = []byte("\r\n\r\n")
+	contentLength = []byte("Content-Length: ")
+)
+
+// readMessage reads one message that has a Content-Length or no content. It returns nil at the end.
+func readMessage(conn net.Conn, buffer []byte) []byte {
+	for n := 0; ; {
+		more, err := conn.Read(buffer[n:])
+		if err != nil {
+			return nil
+		}
+		n += more
+		head := bytes.Index(buffer[:n], endOfHead)
+		if head < 0 {
+			continue
+		}
+		length := 0
+		if at := bytes.Index(buffer[:head], contentLength); at >= 0 {
+			for _, digit := range buffer[at+len(contentLength) : head+1] {
+				if digit < '0' || digit > '9' {
+					break
+				}
+				length = 10*length + int(digit-'0')
+			}
+		}
+		if n >= head+len(endOfHead)+length {
+			return buffer[:n]
+		}
+	}
+}
