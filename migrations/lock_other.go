@@ -2,5 +2,7 @@
 
 package migrations
 
+import "context"
+
 // lock does nothing: the embedded store itself refuses to run on such systems.
-func (f sqliteFile) lock() (unlock func(), err error) { return func() {}, nil }
+func (f sqliteFile) lock(context.Context) (unlock func(), err error) { return func() {}, nil }

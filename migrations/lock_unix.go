@@ -3,6 +3,7 @@
 package migrations
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +13,7 @@ import (
 
 // lock takes the lock that a gateway holds on its file, so that nobody changes the schema under a
 // running one, and two migrations do not meet. It is not waited for: a gateway keeps it for days.
-func (f sqliteFile) lock() (unlock func(), err error) {
+func (f sqliteFile) lock(context.Context) (unlock func(), err error) {
 	file, err := os.OpenFile(string(f)+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", f, err)

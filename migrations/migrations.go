@@ -87,7 +87,7 @@ func move(ctx context.Context, dsn string, f func(*migrate.Migrate, SchemaVersio
 	if err != nil {
 		return err
 	}
-	unlock, err := t.lock()
+	unlock, err := t.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func move(ctx context.Context, dsn string, f func(*migrate.Migrate, SchemaVersio
 	if err != nil {
 		return errors.Join(err, source.Close(), driver.Close())
 	}
-	m.LockTimeout = time.Minute
+	m.LockTimeout = lockTimeout
 	stop := context.AfterFunc(ctx, func() { m.GracefulStop <- true }) // has room for one
 	defer stop()
 	err = f(m, v)
@@ -125,6 +125,9 @@ func move(ctx context.Context, dsn string, f func(*migrate.Migrate, SchemaVersio
 	}
 	return nil
 }
+
+// lockTimeout is how long one process waits for another's migration.
+const lockTimeout = time.Minute
 
 // latest returns the number of a directory's newest migration. They are numbered 1, 2, 3, …
 func latest(directory string) uint {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
@@ -176,6 +177,45 @@ func TestUpAtOnce(t *testing.T) {
 	}
 	if r := reason(t, dsn); r != 0 {
 		t.Errorf("afterwards, check says %v", r)
+	}
+}
+
+// A schema that somebody is migrating looks dirty, and is not.
+func TestUpWaitsForAnothersMigration(t *testing.T) {
+	dsn := pgtest.New(t)
+	if err := migrations.Up(t.Context(), dsn); err != nil {
+		t.Fatal(err)
+	}
+	other, err := opened(t, "pgx", dsn).Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	run := func(sql string) {
+		t.Helper()
+		if _, err := other.ExecContext(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(`SELECT pg_advisory_lock(hashtextextended('onceway migrates', 0))`)
+	run(`UPDATE schema_migrations SET dirty = true`)
+	done := make(chan error, 1)
+	go func() { done <- migrations.Up(t.Context(), dsn) }()
+	for waiting := false; !waiting; {
+		select {
+		case err := <-done:
+			t.Fatalf("it did not wait: %v", err)
+		case <-time.After(5 * time.Millisecond):
+		}
+		if err := other.QueryRowContext(t.Context(), `SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(`UPDATE schema_migrations SET dirty = false`)
+	run(`SELECT pg_advisory_unlock_all()`)
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -36,8 +36,22 @@ func (p postgres) String() string {
 
 func (postgres) directory() string { return "postgres" }
 
-// lock does nothing: the driver takes an advisory lock.
-func (postgres) lock() (func(), error) { return func() {}, nil }
+// lock waits for those who migrate. The driver's own advisory lock comes too late: a schema that somebody is migrating
+// looks dirty, and is refused before the driver is asked.
+func (p postgres) lock(ctx context.Context) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, p.config)
+	if err != nil {
+		return nil, p.unreachable(err)
+	}
+	unlock = func() { conn.Close(context.Background()) } // the lock is the session's
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(hashtextextended('onceway migrates', 0))", pgx.QueryExecModeExec); err != nil {
+		unlock()
+		return nil, fmt.Errorf("migrate %s: waiting for another migration: %w", p, err)
+	}
+	return unlock, nil
+}
 
 func (p postgres) driver(ctx context.Context) (database.Driver, error) {
 	db := stdlib.OpenDB(*p.config)

@@ -15,7 +15,7 @@ type target interface {
 	status(ctx context.Context) (SchemaVersion, error)
 	driver(ctx context.Context) (database.Driver, error)
 	// lock keeps other processes from migrating, where the driver does not do that itself.
-	lock() (unlock func(), err error)
+	lock(ctx context.Context) (unlock func(), err error)
 }
 
 var errNoStore = errors.New("a store is named sqlite:PATH or postgres://…")
