@@ -45,10 +45,11 @@ export async function* changes(options: FeedOptions): AsyncGenerator<Change, voi
   const stop = options.signal ?? new AbortController().signal;
   const backoff = options.backoff ?? { base: 500, max: 30_000 };
   let cursor = options.since ?? '';
+  const credentials = { denied: false };
   for (let failures = 0, floor = 0; !stop.aborted; ) {
     const parser = new EventParser();
     try {
-      for await (const event of connect(options, cursor, parser, stop)) {
+      for await (const event of connect(options, credentials, cursor, parser, stop)) {
         if (event.event === 'bye') break;
         if (event.event === 'reset') {
           cursor = event.id;
@@ -80,12 +81,12 @@ class Later extends Error {
 }
 
 /** The events of one connection. */
-async function* connect(options: FeedOptions, cursor: string, parser: EventParser, stop: AbortSignal): AsyncGenerator<ServerEvent> {
+async function* connect(options: FeedOptions, credentials: { denied: boolean }, cursor: string, parser: EventParser, stop: AbortSignal): AsyncGenerator<ServerEvent> {
   const url = reconciliation(options, '/requests');
   for (const state of [options.state || []].flat()) url.searchParams.append('state', state);
   const headers: [string, string][] = [['accept', 'text/event-stream']];
   if (cursor) headers.push(['last-event-id', cursor]);
-  const request = await prepare(options, { method: 'GET', url: url.href, headers });
+  const request = await prepare(options, { method: 'GET', url: url.href, headers }, credentials.denied);
   const hangUp = new AbortController();
   let silence: ReturnType<typeof setTimeout> | undefined;
   const end = () => {
@@ -101,8 +102,13 @@ async function* connect(options: FeedOptions, cursor: string, parser: EventParse
   try {
     heard();
     const response = await (options.fetch ?? fetch)(request, { signal: hangUp.signal });
-    if (response.status !== 200) return yield refusal(response);
+    if (response.status !== 200) {
+      const again = credentials.denied;
+      credentials.denied = response.status === 401;
+      return yield refusal(response, again);
+    }
     if (!isStream(response)) throw new Later();
+    credentials.denied = false;
     const text = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       heard();
@@ -120,11 +126,11 @@ function isStream(response: Response): response is Response & { body: ReadableSt
   return response.headers.has('idempotency-state') && /^text\/event-stream\b/.test(response.headers.get('content-type') ?? '') && response.body !== null;
 }
 
-/** What an answer that is no stream means. One that is not the gateway's own proves nothing. */
-function refusal(response: Response): ServerEvent {
+/** What an answer that is no stream means, once the last credentials were denied or not. One that is not the gateway's own proves nothing. */
+function refusal(response: Response, denied: boolean): ServerEvent {
   const { status, state, next, floor } = read({ status: response.status, headers: [...response.headers], body: new Uint8Array(), whole: false }, Date.now());
   if (state && status === 410) return { event: 'reset', data: '', id: '' };
-  if (state && next === 'stop' && status !== 401) throw new FeedRefused(status);
+  if (state && next === 'stop' && (denied || status !== 401)) throw new FeedRefused(status);
   throw new Later(floor * 1000);
 }
 

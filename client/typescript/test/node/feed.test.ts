@@ -129,6 +129,19 @@ test('a change counts when the reader has taken it', async (t) => {
   assert.deepEqual(begun, [undefined]);
 });
 
+test('denied credentials are replaced once', async (t) => {
+  const asked: boolean[] = [];
+  const denied: Turn = (response) => response.writeHead(401, { 'idempotency-state': 'rejected', 'idempotency-next': 'stop' }).end();
+  const authorize = (request: { denied: boolean }) => {
+    asked.push(request.denied);
+    return {};
+  };
+  const { source } = await feed(t, [denied, stream(sync('1')), denied, denied, stream(sync('2'))], { authorize, silence: 100 });
+  assert.deepEqual(await take(source, 1), ['sync@1']);
+  await assert.rejects(source.next(), (error) => error instanceof FeedRefused && error.status === 401);
+  assert.deepEqual(asked, [false, true, false, true]);
+});
+
 test('a refusal that stays is an error; another token is tried', async (t) => {
   let tokens = 0;
   const refuse = (status: number): Turn => (response) => response.writeHead(status, { 'idempotency-state': 'rejected', 'idempotency-next': 'stop' }).end();
