@@ -343,9 +343,9 @@ func (e *Engine) forget(r *Record) {
 	}
 }
 
-// recall returns the record of an operation that has been completed, as this process knows it: for at most as
+// Recall returns the record of an operation that has been completed, as this process knows it: for at most as
 // long as it may not know of an acknowledgement made elsewhere.
-func (e *Engine) recall(id OperationID) (Record, bool) {
+func (e *Engine) Recall(id OperationID) (Record, bool) {
 	if rec, ok := e.spooled(id); ok {
 		return rec, true
 	}

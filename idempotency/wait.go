@@ -54,9 +54,14 @@ func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Ou
 // here within the last minute, is answered from memory if it is enough. When ctx ends first it returns what it saw
 // last, without another look.
 func (e *Engine) Await(ctx context.Context, id OperationID, wait time.Duration, enough func(Record) bool) (Record, error) {
-	if rec, ok := e.recall(id); ok && (wait <= 0 || enough(rec)) {
+	if rec, ok := e.Recall(id); ok && (wait <= 0 || enough(rec)) {
 		return rec, nil
 	}
+	return e.AwaitStored(ctx, id, wait, enough)
+}
+
+// AwaitStored is Await without what is in memory, apart from answers in the spool.
+func (e *Engine) AwaitStored(ctx context.Context, id OperationID, wait time.Duration, enough func(Record) bool) (Record, error) {
 	return e.await(ctx, e.asked, id, wait, enough)
 }
 

@@ -27,6 +27,10 @@ import (
 type Engine interface {
 	// Await reads a record until enough says so, at most for wait.
 	Await(ctx context.Context, id idempotency.OperationID, wait time.Duration, enough func(idempotency.Record) bool) (idempotency.Record, error)
+	// AwaitStored is Await of the store alone.
+	AwaitStored(ctx context.Context, id idempotency.OperationID, wait time.Duration, enough func(idempotency.Record) bool) (idempotency.Record, error)
+	// Recall returns a completed record that is in memory.
+	Recall(id idempotency.OperationID) (idempotency.Record, bool)
 	// AwaitAll is Await for several operations, none of them twice, without the bodies of their answers.
 	AwaitAll(ctx context.Context, ids []idempotency.OperationID, wait time.Duration, enough func(idempotency.Record) bool) ([]idempotency.Record, error)
 	// Cancel forbids an operation, unless it is too late.
@@ -249,8 +253,14 @@ func (a *api) GetRequest(ctx context.Context, in reconciliation.GetRequestReques
 	if withBody && *in.Params.Include != reconciliation.GetRequestParamsIncludeBody {
 		return nil, refused{problem.NewRequestMalformed("The parameter include knows body alone.")}
 	}
-	known := in.Params.IfNoneMatch
-	rec, err := a.Engine.Await(a.Work, call.operation(in.Key).ID(), wait, func(r idempotency.Record) bool {
+	id, known, await := call.operation(in.Key).ID(), in.Params.IfNoneMatch, a.Engine.Await
+	if known != nil {
+		// Memory may confirm what the client has. Another tag may be that of a revision which memory does not know of.
+		if rec, ok := a.Engine.Recall(id); !ok || wait > 0 || !matches(*known, etag(rec, withBody)) {
+			await = a.Engine.AwaitStored
+		}
+	}
+	rec, err := await(a.Work, id, wait, func(r idempotency.Record) bool {
 		if r.State == idempotency.Unseen {
 			return true
 		}

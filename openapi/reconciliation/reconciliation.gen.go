@@ -367,7 +367,7 @@ type ClientInterface interface {
 
 	// QueryRequestsWithBody The records of many keys at once
 	//
-	// What a client asks first after a reconnect. All records are looked at at one instant. State and Next are those of the record that is
+	// What a client asks first after a reconnect. Each record is as of `observed_at` or later. State and Next are those of the record that is
 	// furthest from being settled: executing, unknown, not_executed, unseen, cancelled, forgotten, completed. A damaged record is shown as unknown.
 	//
 	// Takes any type of body and a specified content type.
@@ -377,7 +377,7 @@ type ClientInterface interface {
 
 	// QueryRequests The records of many keys at once
 	//
-	// What a client asks first after a reconnect. All records are looked at at one instant. State and Next are those of the record that is
+	// What a client asks first after a reconnect. Each record is as of `observed_at` or later. State and Next are those of the record that is
 	// furthest from being settled: executing, unknown, not_executed, unseen, cancelled, forgotten, completed. A damaged record is shown as unknown.
 	//
 	// Takes a body of the `application/json` content type.
@@ -468,7 +468,7 @@ func (c *Client) GetProblemPage(ctx context.Context, slug string, reqEditors ...
 
 // QueryRequestsWithBody The records of many keys at once
 //
-// What a client asks first after a reconnect. All records are looked at at one instant. State and Next are those of the record that is
+// What a client asks first after a reconnect. Each record is as of `observed_at` or later. State and Next are those of the record that is
 // furthest from being settled: executing, unknown, not_executed, unseen, cancelled, forgotten, completed. A damaged record is shown as unknown.
 //
 // Takes any type of body and a specified content type.
@@ -488,7 +488,7 @@ func (c *Client) QueryRequestsWithBody(ctx context.Context, contentType string, 
 
 // QueryRequests The records of many keys at once
 //
-// What a client asks first after a reconnect. All records are looked at at one instant. State and Next are those of the record that is
+// What a client asks first after a reconnect. Each record is as of `observed_at` or later. State and Next are those of the record that is
 // furthest from being settled: executing, unknown, not_executed, unseen, cancelled, forgotten, completed. A damaged record is shown as unknown.
 //
 // Takes a body of the `application/json` content type.
@@ -1125,7 +1125,7 @@ type ClientWithResponsesInterface interface {
 
 	// QueryRequestsWithBodyWithResponse The records of many keys at once
 	//
-	// What a client asks first after a reconnect. All records are looked at at one instant. State and Next are those of the record that is
+	// What a client asks first after a reconnect. Each record is as of `observed_at` or later. State and Next are those of the record that is
 	// furthest from being settled: executing, unknown, not_executed, unseen, cancelled, forgotten, completed. A damaged record is shown as unknown.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -1135,7 +1135,7 @@ type ClientWithResponsesInterface interface {
 
 	// QueryRequestsWithResponse The records of many keys at once
 	//
-	// What a client asks first after a reconnect. All records are looked at at one instant. State and Next are those of the record that is
+	// What a client asks first after a reconnect. Each record is as of `observed_at` or later. State and Next are those of the record that is
 	// furthest from being settled: executing, unknown, not_executed, unseen, cancelled, forgotten, completed. A damaged record is shown as unknown.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -1876,7 +1876,7 @@ func (c *ClientWithResponses) GetProblemPageWithResponse(ctx context.Context, sl
 
 // QueryRequestsWithBodyWithResponse The records of many keys at once
 //
-// What a client asks first after a reconnect. All records are looked at at one instant. State and Next are those of the record that is
+// What a client asks first after a reconnect. Each record is as of `observed_at` or later. State and Next are those of the record that is
 // furthest from being settled: executing, unknown, not_executed, unseen, cancelled, forgotten, completed. A damaged record is shown as unknown.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -1892,7 +1892,7 @@ func (c *ClientWithResponses) QueryRequestsWithBodyWithResponse(ctx context.Cont
 
 // QueryRequestsWithResponse The records of many keys at once
 //
-// What a client asks first after a reconnect. All records are looked at at one instant. State and Next are those of the record that is
+// What a client asks first after a reconnect. Each record is as of `observed_at` or later. State and Next are those of the record that is
 // furthest from being settled: executing, unknown, not_executed, unseen, cancelled, forgotten, completed. A damaged record is shown as unknown.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).

@@ -286,4 +286,17 @@ func TestStatusFromMemory(t *testing.T) {
 		ask(g, "alice", recordPath(key)).Is(t, found("forgotten", "done"))
 		ask(g, "alice", recordPath(key)+"/response").Is(t, isForgotten)
 	}
+
+	// Who names a revision that memory does not know of is answered by the store.
+	key := newKey()
+	g.Do(t, rig.Request{Key: key, Body: "a", Header: as("alice")}).Is(t, rig.Want{Status: 200, State: "executed", Next: "done"})
+	done := acknowledgement(key)
+	done.Header = as("alice")
+	other.Do(t, done).Is(t, acknowledged)
+	now := ask(other, "alice", recordPath(key)).Header.Get("ETag")
+	again := rig.Request{Method: "GET", Path: recordPath(key), Header: as("alice")}
+	again.Header.Set("If-None-Match", now)
+	if a := g.Do(t, again); a.Status != 304 || a.Header.Get("ETag") != now {
+		t.Errorf("asked for changes since %s: %d %s %s", now, a.Status, a.Header.Get("ETag"), a.Body)
+	}
 }
