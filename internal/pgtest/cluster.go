@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -286,13 +287,17 @@ func socketRoot() string {
 	return "/tmp"
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// freePort returns a port that nobody listens on. It is none of those that the kernel gives to whoever connects
+// somewhere, from 32768 on: a server that is to come, or to come back, would find it taken.
+func freePort() (port int, err error) {
+	for range 100 {
+		port = 16384 + rand.N(16384)
+		var l net.Listener
+		if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }
 
 // Owned makes a directory that the server may write, and returns its path.
