@@ -146,7 +146,12 @@ func deafen(h *hop) {
 	h.deaf = os.NewFile(uintptr(fd), at.String())
 	h.Cleanup(func() { h.deaf.Close() })
 	must(h.T, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)) // over the connections that are left
-	must(h.T, unix.Bind(fd, &unix.SockaddrInet4{Port: at.Port, Addr: [4]byte(at.IP.To4())}))
+	// A process that somebody starts at this moment has the old listener, too, until it becomes another program.
+	await(h.T, "the address is free", func() bool {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Port: at.Port, Addr: [4]byte(at.IP.To4())})
+		return err != unix.EADDRINUSE
+	})
+	must(h.T, err)
 }
 
 // restart is heal after that.
