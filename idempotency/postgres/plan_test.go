@@ -133,36 +133,25 @@ func plan(t *testing.T, conn *pgx.Conn, settings string, statements map[string]s
 
 // What has expired is removed by where it lies, and not searched for by id.
 func TestExpiredRecordsAreFoundWhereTheyLie(t *testing.T) {
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, newDatabase(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback(ctx)
-	if _, err := tx.Exec(ctx, sweepSettings); err != nil {
-		t.Fatal(err)
-	}
 	sql := strings.NewReplacer("$1::uuid[]", "ARRAY[gen_random_uuid(), gen_random_uuid()]", "$2::text[]", `'{"(0,1)","(7,2)"}'::text[]`, "$3::bigint", "1000").Replace(purgeRecords)
-	rows, err := tx.Query(ctx, "EXPLAIN (COSTS OFF) "+sql, pgx.QueryExecModeSimpleProtocol)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text := strings.Join(plan, "\n"); !strings.Contains(text, "Tid Scan on requests") {
+	if text := planOfSweep(t, sql); !strings.Contains(text, "Tid Scan on requests") {
 		t.Errorf("plan:\n%s", text)
 	}
 }
 
 // What is due for a probe is found by its own index, whatever else the table has, and in its order.
 func TestProbesAreFoundByTheirIndex(t *testing.T) {
+	sql := strings.NewReplacer("$1::text[]", "'{a,b}'::text[]", "$2::integer", "5", "$3::bigint", "1000").Replace(takeProbes)
+	text := planOfSweep(t, sql)
+	if !strings.Contains(text, "Index Scan using requests_probe_due") || !strings.Contains(text, "Index Cond: ((route = m.route) AND (GREATEST(") ||
+		strings.Contains(text, "Sort") || strings.Contains(text, "Seq Scan") {
+		t.Errorf("plan:\n%s", text)
+	}
+}
+
+// planOfSweep returns the plan of a statement of the sweeps, on an empty database.
+func planOfSweep(t *testing.T, sql string) string {
+	t.Helper()
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, newDatabase(t))
 	if err != nil {
@@ -177,7 +166,6 @@ func TestProbesAreFoundByTheirIndex(t *testing.T) {
 	if _, err := tx.Exec(ctx, sweepSettings); err != nil {
 		t.Fatal(err)
 	}
-	sql := strings.NewReplacer("$1::text[]", "'{a,b}'::text[]", "$2::integer", "5", "$3::bigint", "1000").Replace(takeProbes)
 	rows, err := tx.Query(ctx, "EXPLAIN (COSTS OFF) "+sql, pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		t.Fatal(err)
@@ -186,9 +174,5 @@ func TestProbesAreFoundByTheirIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Join(plan, "\n")
-	if !strings.Contains(text, "Index Scan using requests_probe_due") || !strings.Contains(text, "Index Cond: ((route = m.route) AND (GREATEST(") ||
-		strings.Contains(text, "Sort") || strings.Contains(text, "Seq Scan") {
-		t.Errorf("plan:\n%s", text)
-	}
+	return strings.Join(plan, "\n")
 }
