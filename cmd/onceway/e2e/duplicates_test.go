@@ -109,13 +109,14 @@ func TestWaitersNeverBecomeExecutors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rig.EachStore(t, func(t *testing.T, dsn string) {
 				g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
-				c.script.Before = newKey()
-				r := rig.Request{Key: newKey(), Body: "a", Header: rig.Header("Prefer", "wait=30"), Script: c.script}
+				script := c.script // the other store's test runs beside this one
+				script.Before = newKey()
+				r := rig.Request{Key: newKey(), Body: "a", Header: rig.Header("Prefer", "wait=30"), Script: script}
 				first := g.Go(t, r)
-				b.Await(t, c.script.Before, 1)
+				b.Await(t, script.Before, 1)
 				second := g.Go(t, r)
 				g.Until(t, "both are inside", func() bool { return inFlight(t, g) == 2 })
-				b.Open(t, c.script.Before)
+				b.Open(t, script.Before)
 				<-first
 				a := <-second
 				if a == nil {
