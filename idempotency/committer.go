@@ -186,13 +186,14 @@ func (c *Committer) push(it *item) error {
 func (c *Committer) run(l *lane) {
 	batch := make([]*item, 0, c.o.MaxBatch)
 	for {
-		batch = l.take(batch[:0])
-		if len(batch) == 0 {
+		var f *flying
+		batch, f = l.take(batch[:0])
+		taken := len(batch)
+		if taken == 0 {
 			return
 		}
-		taken := len(batch)
 		c.flush(l, batch)
-		l.landed(taken)
+		l.landed(f)
 		clear(batch[:taken])
 	}
 }

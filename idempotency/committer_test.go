@@ -66,7 +66,7 @@ func (g *gateway) busy(t *testing.T, f func(), stop func(key string)) {
 	g.store.breakBy(hold(release))
 	for _, key := range []string{"stopper 1", "stopper 2"} {
 		stop(key)
-		time.Sleep(10 * time.Millisecond) // a lane may wait for company
+		time.Sleep(10 * time.Millisecond) // others do not wait longer for a batch that hangs
 		synctest.Wait()
 	}
 	g.store.breakBy(before)
@@ -273,6 +273,7 @@ func TestClaimThatNeverLeftTheQueue(t *testing.T) {
 		g.store.breakBy(hold(release))
 		for _, key := range []string{"a", "b"} {
 			g.submits(g.claim(key), nil)
+			time.Sleep(10 * time.Millisecond) // others do not wait longer for a batch that hangs
 			synctest.Wait()
 		}
 		_, err := g.engine.Begin(t.Context(), request("queued"))

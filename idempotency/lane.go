@@ -1,6 +1,7 @@
 package idempotency
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -18,14 +19,54 @@ type lane struct {
 	then   []*item                 // claims
 	behind map[OperationID][]*item // of every busy operation, what stands behind
 	claims int                     // perishable items that wait, also behind others
-	flying int                     // items that flushers have taken and not landed
-	timer  bool                    // one runs that will end the patience
-	hurry  bool                    // patience has ended
+	flying []*flying               // batches on their way, in the order of their start
+	pace   pace
+	timer  bool // one runs that will look for flights that are late
 	closed bool
 }
 
-// patience bounds how long items wait for company while other batches are on their way.
-const patience = 2 * time.Millisecond
+// flying is a batch on its way.
+type flying struct {
+	items int
+	since time.Time
+	late  bool // others no longer wait for it
+}
+
+const (
+	// lateness is how long others wait for a batch that is on its way: one that hangs must not hold them.
+	lateness = 10 * time.Millisecond
+	// ofABatch is about what a batch takes a store that is near, however few its items are.
+	ofABatch = time.Millisecond
+	// worthItsOwn is how many items are always worth a batch of their own: beside what so many take, what
+	// the batch takes is little.
+	worthItsOwn = 64
+)
+
+// pace is how soon a store can answer: the shortest flight of late.
+type pace struct {
+	now, before time.Duration // the shortest of this period and of the one before; 0: none yet
+	n           int           // flights in this period
+}
+
+// period is for how many flights a pace lasts.
+const period = 256
+
+func (p *pace) note(took time.Duration) {
+	if p.n++; p.n == period {
+		p.n, p.before, p.now = 0, p.now, 0
+	}
+	if p.now == 0 || took < p.now {
+		p.now = max(took, 1)
+	}
+}
+
+// shortest is 0 if there was no flight yet.
+func (p *pace) shortest() time.Duration {
+	if p.now == 0 || p.before != 0 && p.before < p.now {
+		return p.before
+	}
+	return p.now
+}
 
 func newLane(name string, slow, most int) *lane {
 	l := &lane{name: name, most: most, slow: make(chan struct{}, slow), behind: make(map[OperationID][]*item)}
@@ -65,43 +106,65 @@ func (l *lane) enqueue(it *item) {
 }
 
 // worthwhile reports whether a flusher should take what is queued. While nothing is on its way, anything
-// is. Otherwise a further batch has to be at least as large as all that fly: so a lone request is flushed
-// at once, a few requests fly side by side, and under load batches grow instead of their number.
+// is: so a lone request is flushed at once. A further batch has to be as large as all that fly, and a batch
+// beside others costs a store as much as the first one, so it also has to be large, or the store has to be far
+// away: then most of a flight is waiting, which several can do at once. How far is told by the shortest flight,
+// which load makes no longer.
 func (l *lane) worthwhile() bool {
 	queued := len(l.first) + len(l.then)
-	return queued > 0 && (queued >= min(l.flying, l.most) || l.hurry || l.closed)
+	if queued == 0 {
+		return false
+	}
+	beside, items := 0, 0
+	for _, f := range l.flying {
+		if !f.late {
+			beside++
+			items += f.items
+		}
+	}
+	if beside > int(l.pace.shortest()/ofABatch) {
+		items = max(items, worthItsOwn)
+	}
+	return queued >= min(items, l.most) || l.closed
 }
 
-// call wakes a flusher if there is something worthwhile, or makes sure that one is woken soon: a batch
-// that hangs must not hold others.
+// call wakes a flusher if there is something worthwhile, or makes sure that one is woken soon.
 func (l *lane) call() {
 	switch {
 	case l.worthwhile():
 		l.more.Signal()
 	case len(l.first)+len(l.then) > 0 && !l.timer:
-		l.timer = true
-		time.AfterFunc(patience, func() {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.timer = false
-			if len(l.first)+len(l.then) > 0 {
-				l.hurry = true
-				l.more.Signal()
+		for _, f := range l.flying {
+			if !f.late {
+				l.timer = true
+				time.AfterFunc(lateness-time.Since(f.since), l.overdue)
+				return
 			}
-		})
+		}
 	}
+}
+
+// overdue notes what is late.
+func (l *lane) overdue() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer = false
+	for _, f := range l.flying {
+		f.late = f.late || time.Since(f.since) >= lateness
+	}
+	l.call()
 }
 
 // take waits until there is something worthwhile and moves it to batch. It returns an empty
 // batch once the lane is closed and nothing of it is queued or under way, so that what stands behind
 // another item is taken too.
-func (l *lane) take(batch []*item) []*item {
+func (l *lane) take(batch []*item) ([]*item, *flying) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
 		for !l.worthwhile() {
 			if l.closed && len(l.behind) == 0 {
-				return batch
+				return batch, nil
 			}
 			l.more.Wait()
 		}
@@ -117,17 +180,18 @@ func (l *lane) take(batch []*item) []*item {
 	queued := len(l.then)
 	batch, l.then = shift(batch, l.then, l.most-len(batch))
 	l.claims -= queued - len(l.then)
-	l.flying += len(batch)
-	l.hurry = false
+	f := &flying{items: len(batch), since: time.Now()}
+	l.flying = append(l.flying, f)
 	l.call()
-	return batch
+	return batch, f
 }
 
-// landed ends the flight of n items.
-func (l *lane) landed(n int) {
+// landed ends a flight.
+func (l *lane) landed(f *flying) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flying -= n
+	l.flying = slices.DeleteFunc(l.flying, func(other *flying) bool { return other == f })
+	l.pace.note(time.Since(f.since))
 	l.call()
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/onceway/onceway/idempotency"
 )
@@ -113,5 +114,98 @@ func TestOneLaneBlockedClaimHoldsNoOutcome(t *testing.T) {
 		if b := g.store.recorded(); len(b[0]) != 6 || len(b[1]) != 1 || !is[idempotency.Complete](b[1][0]) {
 			t.Errorf("batches: %v", b)
 		}
+	})
+}
+
+// sizes submits n claims one after the other, each when the one before is where it stays, and returns the
+// sizes of all batches so far.
+func (g *gateway) sizes(from, n int) []int {
+	synctest.Wait()
+	for i := range n {
+		g.submits(g.claim(name(from+i)), nil)
+		synctest.Wait()
+	}
+	var sizes []int
+	for _, batch := range g.store.recorded() {
+		sizes = append(sizes, len(batch))
+	}
+	return sizes
+}
+
+// A near store is given one batch at a time, and what comes meanwhile is the next one. A batch that is
+// late, or many that wait, hold up nobody.
+func TestNearStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, newModel(), idempotency.CommitterOptions{Flushers: 4})
+		release := make(chan struct{})
+		g.store.breakBy(hold(release))
+		if got := g.sizes(0, 6); !slices.Equal(got, []int{1}) {
+			t.Errorf("batches of %v before the first has landed", got)
+		}
+		g.store.heal()
+		close(release)
+		if got := g.sizes(0, 0); !slices.Equal(got, []int{1, 5}) {
+			t.Errorf("batches of %v", got)
+		}
+
+		late := make(chan struct{})
+		g.store.breakBy(hold(late))
+		if got := g.sizes(10, 4); !slices.Equal(got, []int{1, 5, 1}) {
+			t.Errorf("batches of %v", got)
+		}
+		time.Sleep(9 * time.Millisecond)
+		if got := g.sizes(14, 1); !slices.Equal(got, []int{1, 5, 1}) {
+			t.Errorf("batches of %v though nothing is late", got)
+		}
+		time.Sleep(time.Millisecond)
+		if got := g.sizes(0, 0); !slices.Equal(got, []int{1, 5, 1, 4}) {
+			t.Errorf("batches of %v when the first is late", got)
+		}
+		if got := g.sizes(20, 63); !slices.Equal(got, []int{1, 5, 1, 4}) {
+			t.Errorf("batches of %v with 63 that wait", got)
+		}
+		if got := g.sizes(83, 1); !slices.Equal(got, []int{1, 5, 1, 4, 64}) {
+			t.Errorf("batches of %v with 64 that wait", got)
+		}
+		close(late)
+	})
+}
+
+// To a store that is far away, batches are on their way beside each other. How far it is tells the shortest
+// flight of late, not those of a busy hour.
+func TestFarStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, newModel(), idempotency.CommitterOptions{Flushers: 4})
+		last := 0
+		flights := func(n int, length time.Duration) {
+			g.store.breakBy(func(_ context.Context, _ []idempotency.Transition, apply next) ([]idempotency.Result, error) {
+				time.Sleep(length)
+				return apply()
+			})
+			for range n {
+				last++
+				<-g.submits(g.claim(name(last)), nil)
+			}
+			g.store.set(func(s *faulty) { s.batches = nil })
+		}
+		abreast := func(want ...int) {
+			t.Helper()
+			release := make(chan struct{})
+			g.store.breakBy(hold(release))
+			last += 10
+			if got := g.sizes(last-9, 10); !slices.Equal(got, want) {
+				t.Errorf("batches of %v on their way, want %v", got, want)
+			}
+			close(release)
+			synctest.Wait()
+		}
+		flights(1, 2500*time.Microsecond)
+		abreast(1, 1, 2)
+		flights(20, 300*time.Microsecond)
+		abreast(1)
+		flights(100, 9*time.Millisecond)
+		abreast(1)
+		flights(600, 9*time.Millisecond)
+		abreast(1, 1, 2, 4)
 	})
 }

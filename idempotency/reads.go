@@ -38,6 +38,8 @@ type lookup struct {
 const (
 	// readsAtOnce is how many reads may be on their way: one that hangs holds those it has taken, and no others.
 	readsAtOnce = 4
+	// patience bounds how long look-ups wait for company while reads are on their way.
+	patience = 2 * time.Millisecond
 	// recordsOfRead is how many records one read is about. Each may have a whole body.
 	recordsOfRead = 2 * bodiesAtOnce
 )
