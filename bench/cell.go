@@ -53,6 +53,7 @@ type farm struct {
 	cells   int // so far; each has a number of its own
 	// longBytes is how long the long download is.
 	longBytes int
+	hurried   bool        // figures mean little
 	settings  [][2]string // of the database server, of the command line
 }
 

@@ -116,7 +116,7 @@ func (p plan) estimate(o options) time.Duration {
 // begin starts what every command needs, but for the targets, and notes in a report what it is. The
 // caller ends the farm.
 func begin(ctx context.Context, o options, notes []string) (f *farm, r *report, err error) {
-	f = &farm{settings: o.settings, targets: map[target]*running{}, warmUp: o.warmUp, length: o.duration, longBytes: o.longBytes}
+	f = &farm{settings: o.settings, targets: map[target]*running{}, warmUp: o.warmUp, length: o.duration, longBytes: o.longBytes, hurried: o.hurried}
 	defer func() {
 		if err != nil {
 			f.end()
@@ -180,6 +180,11 @@ func (f *farm) end() {
 func (f *farm) startDatabase(ctx context.Context, r *report) (err error) {
 	if f.postgres, err = startPostgres(ctx, f.dir, f.settings); err != nil {
 		return err
+	}
+	if !f.hurried {
+		if err := f.postgres.season(ctx); err != nil {
+			return err
+		}
 	}
 	r.Postgres, err = f.postgres.describe(ctx)
 	return err

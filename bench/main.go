@@ -32,6 +32,7 @@ type options struct {
 	replayKeys  int
 	coldKeys    int
 	longBytes   int
+	hurried     bool
 	generator   string
 	profiles    string
 
@@ -131,7 +132,7 @@ func parseCompare(flags *flag.FlagSet, args []string, o *options) error {
 	}
 	if *short {
 		quicken(flags, map[string]string{"rounds": "1", "duration": "300ms", "warmup": "100ms", "peer-pools": "16", "cold-keys": "2000"})
-		o.longBytes = 64 << 20
+		o.longBytes, o.hurried = 64<<20, true
 	}
 	var err error
 	if *connections != "" {
