@@ -29,7 +29,7 @@ var postgresSettings = [][2]string{
 }
 
 // walInUse is how much log a server that has run for a while keeps to write over.
-const walInUse, walSegments = "1GB", 64
+const walInUse = "1GB"
 
 // cluster is a throw-away Postgres on a unix socket, with its files below the benchmark's directory.
 type cluster struct {
@@ -94,12 +94,21 @@ func (c *cluster) dsn(database string) string {
 	return "postgres://bench@/" + database + "?host=" + url.QueryEscape(c.socket)
 }
 
-// season gives the server the log that one has which has run for a while: files that it writes over. A new
-// server makes each of them first, 16 MB of zeros while every commit waits.
+// season makes the server like one that has run for a while: its log is files that it writes over, and its buffers
+// are memory that it has used before. A new server makes each file of its log first, 16 MB of zeros while every
+// commit waits, and a virtual machine may have to ask its host for each page of memory.
 func (c *cluster) season(ctx context.Context) error {
-	err := c.exec(ctx, "postgres", fmt.Sprintf(`do $$ begin for i in 1..%d loop
-		perform pg_logical_emit_message(false, 'bench', 'one more'); perform pg_switch_wal(); end loop; end $$`, walSegments))
-	return errors.Join(err, c.exec(ctx, "postgres", "checkpoint"))
+	for _, sql := range []string{
+		"create table season (filling text)",
+		"insert into season select repeat('x', 1000) from generate_series(1, 900000)", // about walInUse of log
+		"drop table season",
+		"checkpoint",
+	} {
+		if err := c.exec(ctx, "postgres", sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // create makes an empty database and returns its DSN.
