@@ -35,11 +35,19 @@ func streaming(t *testing.T, g *rig.Gateway, path string, header ...string) *eve
 		resp.Body.Close()
 		return nil
 	}
-	s := &eventStream{header: resp.Header, events: make(chan event, 10_000), end: func() { resp.Body.Close() }}
+	s := eventsOf(resp.Body)
+	s.header = resp.Header
+	t.Cleanup(s.end)
+	return s
+}
+
+// eventsOf reads events for as long as there are any.
+func eventsOf(body io.ReadCloser) *eventStream {
+	s := &eventStream{events: make(chan event, 10_000), end: func() { body.Close() }}
 	go func() {
 		defer close(s.events)
 		var e event
-		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		for lines := bufio.NewScanner(body); lines.Scan(); {
 			name, value, _ := strings.Cut(lines.Text(), ": ")
 			switch name {
 			case "id":
@@ -56,7 +64,6 @@ func streaming(t *testing.T, g *rig.Gateway, path string, header ...string) *eve
 			}
 		}
 	}()
-	t.Cleanup(s.end)
 	return s
 }
 
