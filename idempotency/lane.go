@@ -166,6 +166,7 @@ func (l *lane) take(batch []*item) ([]*item, *flying) {
 			if l.closed && len(l.behind) == 0 {
 				return batch, nil
 			}
+			l.call()
 			l.more.Wait()
 		}
 		// Whoever is about to submit comes first: it costs a lone request nothing, and batches a third.
@@ -186,13 +187,12 @@ func (l *lane) take(batch []*item) ([]*item, *flying) {
 	return batch, f
 }
 
-// landed ends a flight.
+// landed ends a flight of a flusher, who then takes what is worthwhile now.
 func (l *lane) landed(f *flying) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flying = slices.DeleteFunc(l.flying, func(other *flying) bool { return other == f })
 	l.pace.note(time.Since(f.since))
-	l.call()
 }
 
 func shift(batch, queue []*item, n int) ([]*item, []*item) {
