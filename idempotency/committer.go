@@ -60,7 +60,7 @@ type CommitterOptions struct {
 }
 
 // Committer is the group commit between an engine and its store. Callers submit single transitions;
-// a few flushers apply whatever waits as one batch. Nobody waits for a timer: a lone transition is
+// a few flushers apply whatever waits as one batch. Nobody waits for company: a lone transition is
 // flushed at once, and while a commit is in flight the next batch gathers. A batch never has two
 // transitions of one operation; later ones wait in their order. Completions never wait behind claims.
 type Committer struct {
@@ -345,7 +345,11 @@ func (c *Committer) apply(l *lane, batch []*item) ([]Result, error) {
 		// Its time ran out: that refuses no item.
 		err = fmt.Errorf("%w: %v", ErrStoreTimeout, err)
 	}
-	c.o.Observer.Batched(l.name, len(ts), time.Since(start), err)
+	took := time.Since(start)
+	if err == nil {
+		l.answered(len(ts), took)
+	}
+	c.o.Observer.Batched(l.name, len(ts), took, err)
 	return results, err
 }
 

@@ -37,19 +37,23 @@ const (
 	lateness = 10 * time.Millisecond
 	// ofABatch is about what a batch takes a store that is near, however few its items are.
 	ofABatch = time.Millisecond
-	// worthItsOwn is how many items are always worth a batch of their own: beside what so many take, what
-	// the batch takes is little.
+	// worthItsOwn is how many items are worth a batch beside others to a store that is near: beside what so many
+	// take, what the batch takes is little.
 	worthItsOwn = 64
 )
 
-// pace is how soon a store can answer: the shortest flight of late.
+// pace is how far away a store is: how soon it has answered a small batch of late.
 type pace struct {
 	now, before time.Duration // the shortest of this period and of the one before; 0: none yet
-	n           int           // flights in this period
+	n           int           // answers in this period
 }
 
-// period is for how many flights a pace lasts.
-const period = 256
+const (
+	// period is for how many answers a pace lasts.
+	period = 256
+	// small is how many items a batch may have for which a store that is near needs hardly more than for one.
+	small = 32
+)
 
 func (p *pace) note(took time.Duration) {
 	if p.n++; p.n == period {
@@ -60,7 +64,7 @@ func (p *pace) note(took time.Duration) {
 	}
 }
 
-// shortest is 0 if there was no flight yet.
+// shortest is 0 if there was no answer yet.
 func (p *pace) shortest() time.Duration {
 	if p.now == 0 || p.before != 0 && p.before < p.now {
 		return p.before
@@ -106,10 +110,9 @@ func (l *lane) enqueue(it *item) {
 }
 
 // worthwhile reports whether a flusher should take what is queued. While nothing is on its way, anything
-// is: so a lone request is flushed at once. A further batch has to be as large as all that fly, and a batch
-// beside others costs a store as much as the first one, so it also has to be large, or the store has to be far
-// away: then most of a flight is waiting, which several can do at once. How far is told by the shortest flight,
-// which load makes no longer.
+// is: so a lone request is flushed at once. A further batch has to be as large as all that fly. As it costs a
+// store as much as the first one, it also has to be large, or the store has to be far away: then most of a
+// flight is waiting, which several can do at once. How far is told by the soonest answer, which load hardly delays.
 func (l *lane) worthwhile() bool {
 	queued := len(l.first) + len(l.then)
 	if queued == 0 {
@@ -192,7 +195,16 @@ func (l *lane) landed(f *flying) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flying = slices.DeleteFunc(l.flying, func(other *flying) bool { return other == f })
-	l.pace.note(time.Since(f.since))
+}
+
+// answered notes how soon the store has applied a batch.
+func (l *lane) answered(items int, took time.Duration) {
+	if items > small {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pace.note(took)
 }
 
 func shift(batch, queue []*item, n int) ([]*item, []*item) {

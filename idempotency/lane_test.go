@@ -171,33 +171,70 @@ func TestNearStore(t *testing.T) {
 	})
 }
 
-// To a store that is far away, batches are on their way beside each other. How far it is tells the shortest
-// flight of late, not those of a busy hour.
+// Whoever waits for a batch that hangs does so for ten milliseconds, also if he came to wait for it only when the
+// one before it had landed.
+func TestHangingBatchAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, newModel(), idempotency.CommitterOptions{Flushers: 4})
+		sound, hanging := make(chan struct{}), make(chan struct{})
+		defer close(hanging)
+		<-g.submits(g.claim("near"), nil)
+		g.store.set(func(s *faulty) { s.batches = nil })
+		g.store.breakBy(hold(sound))
+		g.sizes(0, 1)
+		time.Sleep(time.Millisecond)
+		g.sizes(1, 1)
+		time.Sleep(4 * time.Millisecond)
+		g.store.breakBy(hold(hanging))
+		close(sound)
+		if got := g.sizes(2, 1); !slices.Equal(got, []int{1, 1}) {
+			t.Fatalf("batches of %v", got)
+		}
+		time.Sleep(9 * time.Millisecond)
+		if got := g.sizes(0, 0); !slices.Equal(got, []int{1, 1}) {
+			t.Errorf("batches of %v before the second was late", got)
+		}
+		time.Sleep(time.Millisecond)
+		if got := g.sizes(0, 0); !slices.Equal(got, []int{1, 1, 1}) {
+			t.Errorf("batches of %v when the second was late", got)
+		}
+	})
+}
+
+// takes lets each batch take its time.
+func takes(d time.Duration) hook {
+	return func(_ context.Context, _ []idempotency.Transition, apply next) ([]idempotency.Result, error) {
+		time.Sleep(d)
+		return apply()
+	}
+}
+
+// To a store that is far away, batches are on their way beside each other. How far it is tells its soonest
+// answer of late, not those of a busy hour.
 func TestFarStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := start(t, newModel(), idempotency.CommitterOptions{Flushers: 4})
 		last := 0
 		flights := func(n int, length time.Duration) {
-			g.store.breakBy(func(_ context.Context, _ []idempotency.Transition, apply next) ([]idempotency.Result, error) {
-				time.Sleep(length)
-				return apply()
-			})
+			g.store.breakBy(takes(length))
 			for range n {
 				last++
 				<-g.submits(g.claim(name(last)), nil)
 			}
-			g.store.set(func(s *faulty) { s.batches = nil })
 		}
 		abreast := func(want ...int) {
 			t.Helper()
+			g.store.set(func(s *faulty) { s.batches = nil })
 			release := make(chan struct{})
 			g.store.breakBy(hold(release))
 			last += 10
 			if got := g.sizes(last-9, 10); !slices.Equal(got, want) {
 				t.Errorf("batches of %v on their way, want %v", got, want)
 			}
+			g.store.breakBy(takes(9 * time.Millisecond))
+			time.Sleep(9 * time.Millisecond)
 			close(release)
-			synctest.Wait()
+			time.Sleep(time.Second)
 		}
 		flights(1, 2500*time.Microsecond)
 		abreast(1, 1, 2)
