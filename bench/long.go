@@ -19,8 +19,8 @@ const removable = 31 * 24 * time.Hour
 func filling(n int) time.Duration { return time.Duration(n) * 30 * time.Microsecond }
 
 // records compares fresh POSTs on a store that holds many records with fresh POSTs on an empty one, both
-// on the same server. The records are as old as if they had come evenly for 34 days: those of the first
-// three are to be removed, and the gateway removes them while it answers. Only the gateway that is measured runs.
+// on the same server. The records are as old as if they had come evenly: for as long as they are kept, and for a
+// backlog before that, the records of which the gateway removes while it answers. Only the gateway that is measured runs.
 func records(ctx context.Context, o options) error {
 	fmt.Fprintf(os.Stderr, "%d records, %d rounds: about %v\n", o.records, o.rounds,
 		(filling(o.records) + time.Duration(2*o.rounds)*(o.duration+o.warmUp+5*time.Second) + 20*time.Second).Round(10*time.Second))
@@ -37,10 +37,10 @@ func records(ctx context.Context, o options) error {
 		return err
 	}
 	empty.stop()
-	if err := f.fill(ctx, fullStore, o.records, removable+3*24*time.Hour, 0); err != nil {
+	if err := f.fill(ctx, fullStore, o.records, removable+o.backlog, 0); err != nil {
 		return err
 	}
-	r.Method = fmt.Sprintf("%d records; %d rounds of %v for each after %v of warm-up, interleaved, own generator, no other gateway running", o.records, o.rounds, o.duration, o.warmUp)
+	r.Method = fmt.Sprintf("%d records, a backlog of %v; %d rounds of %v for each after %v of warm-up, interleaved, own generator, no other gateway running", o.records, o.backlog, o.rounds, o.duration, o.warmUp)
 	cells := []cell{{emptyStore, fresh, 64}, {fullStore, fresh, 64}}
 	for round := range o.rounds {
 		for i := range cells {
@@ -212,7 +212,7 @@ func (c *cluster) multiply(ctx context.Context, database string, n int, oldest, 
 			where came > date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - interval '4 days'`,
 		"drop table used, first, copies, one, body",
 		"drop procedure use_transactions",
-		"update walks set claimed_at = '-infinity', xid = '0'",
+		"update walks set claimed_at = '-infinity', xid = '0' where name <> 'overdue'", // which is at what is new, as in a store in use
 		"vacuum analyze", "checkpoint",
 		// Of a store in use the index by id is in memory: each request goes to another place of it.
 		"set enable_seqscan = off", "select count(id) from requests",

@@ -38,9 +38,10 @@ type options struct {
 
 	settings [][2]string // of the server, besides ours
 
-	records int     // of records
-	rate    float64 // of soak
-	store   string  // of soak: postgres or sqlite
+	records int           // of records
+	backlog time.Duration // of records
+	rate    float64       // of soak
+	store   string        // of soak: postgres or sqlite
 }
 
 // commands are what may follow the program's name; without a word it is compare.
@@ -95,6 +96,7 @@ func parseOptions(args []string) (command string, o options, err error) {
 	switch command {
 	case "records":
 		flags.IntVar(&o.records, "records", 10_000_000, "how many records are stored before the comparison")
+		flags.DurationVar(&o.backlog, "backlog", 72*time.Hour, "for how long nothing was removed; 0: only what expires meanwhile remains to be")
 		quicken(flags, map[string]string{"rounds": "5", "duration": "5s"})
 	case "soak":
 		flags.Float64Var(&o.rate, "rate", 1000, "arrivals per second")
@@ -107,8 +109,8 @@ func parseOptions(args []string) (command string, o options, err error) {
 	if command == "soak" && o.store != "postgres" && o.store != "sqlite" {
 		return command, o, fmt.Errorf("%q: the store is postgres or sqlite", o.store)
 	}
-	if o.rounds < 1 || o.duration <= 0 || command == "records" && o.records < 1000 || command == "soak" && o.rate < 1 || flags.NArg() > 0 {
-		return command, o, fmt.Errorf("numbers and durations must be positive (at least 1,000 records), and there are no arguments")
+	if o.rounds < 1 || o.duration <= 0 || command == "records" && (o.records < 1000 || o.backlog < 0) || command == "soak" && o.rate < 1 || flags.NArg() > 0 {
+		return command, o, fmt.Errorf("numbers and durations must be positive (at least 1,000 records; a backlog may be 0), and there are no arguments")
 	}
 	return command, o, nil
 }
