@@ -209,32 +209,39 @@ func takes(d time.Duration) hook {
 	}
 }
 
+// abreast checks the sizes of the batches that are on their way when ten claims have come one after the other
+// and none has been answered.
+func (g *gateway) abreast(t *testing.T, from int, want ...int) {
+	t.Helper()
+	g.store.set(func(s *faulty) { s.batches = nil })
+	release := make(chan struct{})
+	g.store.breakBy(hold(release))
+	if got := g.sizes(from, 10); !slices.Equal(got, want) {
+		t.Errorf("batches of %v on their way, want %v", got, want)
+	}
+	g.store.breakBy(takes(9 * time.Millisecond))
+	time.Sleep(9 * time.Millisecond)
+	close(release)
+	time.Sleep(time.Second)
+}
+
 // To a store that is far away, batches are on their way beside each other. How far it is tells its soonest
 // answer of late, not those of a busy hour.
 func TestFarStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := start(t, newModel(), idempotency.CommitterOptions{Flushers: 4})
-		last := 0
+		next := 0
 		flights := func(n int, length time.Duration) {
 			g.store.breakBy(takes(length))
 			for range n {
-				last++
-				<-g.submits(g.claim(name(last)), nil)
+				<-g.submits(g.claim(name(next)), nil)
+				next++
 			}
 		}
 		abreast := func(want ...int) {
 			t.Helper()
-			g.store.set(func(s *faulty) { s.batches = nil })
-			release := make(chan struct{})
-			g.store.breakBy(hold(release))
-			last += 10
-			if got := g.sizes(last-9, 10); !slices.Equal(got, want) {
-				t.Errorf("batches of %v on their way, want %v", got, want)
-			}
-			g.store.breakBy(takes(9 * time.Millisecond))
-			time.Sleep(9 * time.Millisecond)
-			close(release)
-			time.Sleep(time.Second)
+			g.abreast(t, next, want...)
+			next += 10
 		}
 		flights(1, 2500*time.Microsecond)
 		abreast(1, 1, 2)
@@ -244,5 +251,51 @@ func TestFarStore(t *testing.T) {
 		abreast(1)
 		flights(600, 9*time.Millisecond)
 		abreast(1, 1, 2, 4)
+	})
+}
+
+// A large batch takes a store that is near long, too: while all are large nothing is learnt of how far it is.
+func TestLargeBatchesMakeNoStoreFar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, newModel(), idempotency.CommitterOptions{Flushers: 4})
+		const size, rounds = 33, 520
+		release := make(chan struct{})
+		g.store.breakBy(hold(release))
+		g.sizes(0, 1+size)
+		g.store.breakBy(takes(9 * time.Millisecond))
+		close(release)
+		for round := range rounds {
+			g.sizes(100+round*size, size) // while the ones before them are on their way
+			time.Sleep(9 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if last := g.store.recorded()[rounds]; len(last) != size {
+			t.Fatalf("a batch of %d", len(last))
+		}
+		g.abreast(t, 100+rounds*size, 1)
+	})
+}
+
+// A batch of which everybody has given up asks the store for nothing, and says nothing of it.
+func TestAbandonedBatchMakesNoStoreNear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := start(t, newModel(), idempotency.CommitterOptions{Flushers: 4})
+		g.store.breakBy(takes(2500 * time.Microsecond))
+		<-g.submits(g.claim("far"), nil)
+		hang := make(chan struct{})
+		g.store.breakBy(hold(hang))
+		for i := range 4 {
+			g.sizes(i, 1) // every flusher hangs
+			time.Sleep(10 * time.Millisecond)
+		}
+		g.sizes(10, 3)
+		g.store.breakBy(takes(9 * time.Millisecond))
+		time.Sleep(time.Minute)
+		close(hang)
+		time.Sleep(time.Minute)
+		if n := g.store.applied(func(tr idempotency.Transition) bool { return tr.Target() == request(name(11)).ID }); n != 0 {
+			t.Fatal("a claim was written that nobody waited for")
+		}
+		g.abreast(t, 100, 1, 1, 2)
 	})
 }
