@@ -212,7 +212,8 @@ func (c *cluster) multiply(ctx context.Context, database string, n int, oldest, 
 			where came > date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - interval '4 days'`,
 		"drop table used, first, copies, one, body",
 		"drop procedure use_transactions",
-		"update walks set claimed_at = '-infinity', xid = '0' where name <> 'overdue'", // which is at what is new, as in a store in use
+		// The walk for what is overdue is at what is new, as in a store in use, and does not pass all copies first.
+		"update walks set xid = '0', claimed_at = case name when 'overdue' then now() - interval '1 minute' else '-infinity' end",
 		"vacuum analyze", "checkpoint",
 		// Of a store in use the index by id is in memory: each request goes to another place of it.
 		"set enable_seqscan = off", "select count(id) from requests",
