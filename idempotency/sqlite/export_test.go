@@ -1,5 +1,8 @@
 package sqlite
 
+// Statements are those of the store, as it was built with them.
+var Statements = statements
+
 // TakeAskers takes every connection of those who ask, as a storm does, until back is called.
 func (s *Store) TakeAskers() (back func()) { return drain(s.askers) }
 
