@@ -32,7 +32,9 @@ func connect(path string, readOnly bool) (*conn, error) {
 		"busy_timeout(250)",
 		"journal_mode(WAL)",
 		"synchronous(FULL)",
-		"cache_size(-32768)",
+		// A commit after the split of a page looks through the whole cache (sqlite3PcacheTruncate), and readers drop
+		// theirs after each commit. What is not here is in the system's cache of files.
+		"cache_size(-4096)",
 		"wal_autocheckpoint(2000)",
 		"journal_size_limit(67108864)",
 		"temp_store(MEMORY)",
