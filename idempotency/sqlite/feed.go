@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"database/sql/driver"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"time"
 
@@ -302,25 +303,35 @@ func (s *Store) purgeFeed(ctx context.Context) error {
 	return nil
 }
 
+// errYoung ends a walk: the commits that follow are too young to be looked at, and there may be millions.
+var errYoung = errors.New("young")
+
 // needless makes one step of the walk: it returns how many commits it has seen, and which of them are of no
 // use any more. What they once were they cannot become again.
 func (s *Store) needless(c *conn) (seen int, numbers []int64, err error) {
 	var ids []idempotency.OperationID
 	of := map[int64][]idempotency.OperationID{}
-	number := int64(0)
+	now := s.now()
+	number, young := int64(0), now.Add(-compactAge).UnixMicro()
 	err = c.query("old_changes", func(v []driver.Value) error {
 		d := decoder{values: v}
-		var entries []byte
-		number, entries = d.integer(), d.blob()
+		n, at, entries := d.integer(), d.integer(), d.blob()
+		if d.err == nil && young <= at && at <= now.UnixMicro() {
+			return errYoung
+		}
+		number = n
 		seen++
+		if at >= young {
+			return d.err // by a clock that was ahead: another time
+		}
 		for ; len(entries) >= entryLength; entries = entries[entryLength:] {
 			id := idempotency.OperationID(entries[:16])
 			of[number] = append(of[number], id)
 			ids = append(ids, id)
 		}
 		return d.err
-	}, s.walked.Load(), s.now().Add(-compactAge).UnixMicro(), int64(portion))
-	if err != nil {
+	}, s.walked.Load(), int64(portion))
+	if err != nil && !errors.Is(err, errYoung) {
 		return 0, nil, err
 	}
 	last := map[idempotency.OperationID]int64{}

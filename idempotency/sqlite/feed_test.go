@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -85,5 +86,47 @@ func TestACopyThatIsPutBackKnowsNothingOfWhatCameLater(t *testing.T) {
 	beyond.Next = idempotency.EndOf(early.Next.Commit + 1)
 	if _, err := read(s, beyond); !errors.Is(err, idempotency.ErrFeedLost) {
 		t.Errorf("a place from beyond the end of its opening: error %v", err)
+	}
+}
+
+// Commits that are too young to be looked at are not read either: the first of them ends the walk. Only a clock
+// that was set back puts an old one behind it; and what a clock says that was ahead ends no walk.
+func TestTheWalkAlongTheFeedEndsAtWhatIsYoung(t *testing.T) {
+	path := migrated(t)
+	now := time.Now()
+	s := open(t, path, sqlite.Options{Clock: func() time.Time { return now }})
+	write := func(t *testing.T, moves ...idempotency.Transition) {
+		t.Helper()
+		if _, err := s.Apply(t.Context(), moves); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner, err := s.Acquire(t.Context(), idempotency.Instance{ID: [16]byte{1}}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep := idempotency.Retention{Key: 1000 * time.Hour}
+	var ends []idempotency.Transition
+	for i, later := range []time.Duration{0, 10 * time.Hour, 0, 2 * time.Hour, 0} {
+		o := idempotency.Operation{Caller: "caller", Key: idempotency.Key(strconv.Itoa(i))}
+		claim := idempotency.Claim{
+			Attempt: idempotency.Attempt{Operation: o.ID(), ID: idempotency.NewAttemptID(), Owner: owner}, Operation: o, Retention: keep,
+			Fingerprint: idempotency.Fingerprinted{Method: "POST"}.Fingerprint(), Method: "POST", TargetURI: "/", Budget: 100 * time.Hour,
+		}
+		now = now.Add(later)
+		write(t, claim)
+		now = now.Add(-later)
+		claim.Attempt.N = 1
+		ends = append(ends, idempotency.Release{Attempt: claim.Attempt, Retention: keep})
+	}
+	now = now.Add(2 * time.Hour)
+	write(t, ends...) // all have changed since
+
+	if _, _, err := s.Purge(t.Context(), 1000); err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	if err := rawFile(t, path).QueryRowContext(t.Context(), `SELECT count(*) FROM changes`).Scan(&left); err != nil || left != 4 {
+		t.Errorf("%d commits are left, want four: those of ten and two hours later, what is behind, and the last; error %v", left, err)
 	}
 }

@@ -1,6 +1,6 @@
--- At most ?3 commits that are not the last one, whose number must not be given again.
-SELECT number, entries
+-- At most ?2 commits that are not the last one, whose number must not be given again.
+SELECT number, at, entries
   FROM changes
- WHERE number > ?1 AND at < ?2 AND number < (SELECT max(number) FROM changes)
+ WHERE number > ?1 AND number < (SELECT max(number) FROM changes)
  ORDER BY number
- LIMIT ?3
+ LIMIT ?2
