@@ -187,7 +187,7 @@ func TestAReadThatHangs(t *testing.T) {
 			return nil
 		}
 		stuck := g.asks(t, request("hangs"))
-		for range 7 {
+		for range 2 { // in one read or in two, as they come; so one of four is left for others
 			g.asks(t, request("company"))
 		}
 		time.Sleep(10 * time.Millisecond) // all of them have been taken
