@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -57,7 +58,7 @@ func settle(o upstream.Outcome, policy *config.Idempotency, n int) settlement {
 func settleAnswer(a upstream.Answered, policy *config.Idempotency, n int) settlement {
 	fromBackend(a.Header)
 	l := &live{status: a.Status, body: a.Body, spill: a.Spill, length: a.Length, from: a}
-	kept := a.Body != nil || a.Spill == nil
+	whole := a.Body != nil || a.Spill == nil
 	if a.Spill != nil {
 		l.body, l.from.Body = nil, nil // an answer may be in both; then the first caller gets it from the file
 	}
@@ -75,15 +76,17 @@ func settleAnswer(a upstream.Answered, policy *config.Idempotency, n int) settle
 		s := settlement{move: doubt, cause: statusCause(a.Status), live: l}
 		if isProof && !isDoubt {
 			s.move = release
-			if kept {
-				s.response = &idempotency.Response{Status: a.Status, Header: a.Header, Body: a.Body, Length: a.Length, Digest: a.Digest}
+			if whole {
+				kept, _ := storable(maps.Clone(a.Header), policy.DropHeaders)
+				// To those who waited. The fields of the first caller's answer alone do not get to them.
+				s.response = &idempotency.Response{Status: a.Status, Header: kept, Body: a.Body, Length: a.Length, Digest: a.Digest}
 			}
 		}
 		return s
 	}
 	l.header, l.once = storable(a.Header, policy.DropHeaders)
 	response := &idempotency.Response{Status: a.Status, Length: a.Length, Digest: a.Digest}
-	if kept {
+	if whole {
 		response.Header, response.Body, response.Replayable = l.header, a.Body, true
 	}
 	return settlement{move: complete, response: response, live: l}

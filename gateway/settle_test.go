@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"maps"
 	"net/http"
+	"reflect"
 	"testing"
 
 	"github.com/onceway/onceway/gateway/config"
@@ -45,6 +47,20 @@ func TestSettle(t *testing.T) {
 	}
 	if spilled := settle(upstream.Answered{Status: 201, Header: http.Header{}, Spill: new(upstream.Spill), Length: 9}, policy, 1); spilled.move != complete || spilled.response.Replayable {
 		t.Error("an answer too large for memory completes without a body")
+	}
+}
+
+// A proof goes on to those who wait, without what is of the first caller's answer alone.
+func TestSettleForThoseWhoWait(t *testing.T) {
+	policy := &config.Idempotency{NotExecutedStatuses: []int{429}, DropHeaders: []string{"X-Secret"}}
+	all := http.Header{"Retry-After": {"3"}, "Date": {"then"}, "Set-Cookie": {"a=1"}, "Www-Authenticate": {"Basic"},
+		"Access-Control-Allow-Origin": {"https://a.test"}, "Ratelimit": {"x"}, "X-Secret": {"s"}}
+	got := settle(upstream.Answered{Status: 429, Header: maps.Clone(all), Body: []byte("x"), Length: 1}, policy, 1)
+	if !reflect.DeepEqual(got.live.header, all) {
+		t.Errorf("the first caller gets %v", got.live.header)
+	}
+	if want := map[string][]string{"Retry-After": {"3"}}; !reflect.DeepEqual(got.response.Header, want) {
+		t.Errorf("those who wait get %v", got.response.Header)
 	}
 }
 

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -102,9 +104,11 @@ func TestWaitersNeverBecomeExecutors(t *testing.T) {
 		script ledger.Script
 		want   rig.Want
 	}{
-		"not executed": {ledger.Script{Status: 429, NoEffect: true, Body: ledger.Text("later")}, rig.Want{Status: 429, State: "not_executed", Next: "resend"}},
-		"unknown":      {ledger.Script{Then: ledger.Close}, stillUnknown},
-		"unknown 503":  {ledger.Script{Status: 503}, stillUnknown},
+		"not executed": {ledger.Script{Status: 429, NoEffect: true, Body: ledger.Text("later"), Header: http.Header{
+			"Retry-After": {"3"}, "Set-Cookie": {"a=b"}, "Www-Authenticate": {"Basic"}, "RateLimit": {"x"}, "Access-Control-Allow-Origin": {"https://a.test"},
+		}}, rig.Want{Status: 429, State: "not_executed", Next: "resend"}},
+		"unknown":     {ledger.Script{Then: ledger.Close}, stillUnknown},
+		"unknown 503": {ledger.Script{Status: 503}, stillUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig.EachStore(t, func(t *testing.T, dsn string) {
@@ -117,10 +121,15 @@ func TestWaitersNeverBecomeExecutors(t *testing.T) {
 				second := g.Go(t, r)
 				g.Until(t, "both are inside", func() bool { return inFlight(t, g) == 2 })
 				b.Open(t, script.Before)
-				<-first
-				a := <-second
-				if a == nil {
+				one, a := <-first, <-second
+				if one == nil || a == nil {
 					t.Fatal("no answer")
+				}
+				for name, values := range script.Header {
+					got := []string{one.Header.Get(name), a.Header.Get(name)}
+					if slices.Sort(got); got[1] != values[0] || (got[0] != "") != (name == "Retry-After") {
+						t.Errorf("%s is %q", name, got)
+					}
 				}
 				if c.want.Status == 409 {
 					// A waiter may hear of the doubt as the first caller does, or as a duplicate.
