@@ -60,9 +60,9 @@ func (g *Gateway) takeIn(in *intake, w *recorder, r *http.Request, b *bound, t r
 	if in.body, in.reserved, err = g.readBody(w, r, policy.MaxRequestBody, b.timeout); err != nil {
 		return err
 	}
+	types, encodings := representation(r.Header)
 	in.fingerprint = idempotency.Fingerprinted{
-		Method: r.Method, Authority: r.Host, Target: in.target, MediaType: mediaType(r.Header.Get("Content-Type")),
-		ContentEncoding: r.Header.Get("Content-Encoding"), Body: in.body,
+		Method: r.Method, Authority: r.Host, Target: in.target, MediaType: types, ContentEncoding: encodings, Body: in.body,
 	}.Fingerprint()
 	return nil
 }
@@ -93,7 +93,8 @@ func keyOf(h http.Header, name string) (idempotency.Key, error) {
 	return key, nil
 }
 
-// dateHeader reads an optional RFC 3339 field.
+// dateHeader reads an optional RFC 3339 field. The zero time says that there is none: the date that it is comes
+// back a microsecond later, which is the least that a store tells apart.
 func dateHeader(h http.Header, name string) (time.Time, error) {
 	lines := h[name]
 	if len(lines) == 0 {
@@ -101,6 +102,9 @@ func dateHeader(h http.Header, name string) (time.Time, error) {
 	}
 	if len(lines) == 1 {
 		if at, err := time.Parse(time.RFC3339, strings.TrimSpace(lines[0])); err == nil {
+			if at.IsZero() {
+				at = at.Add(time.Microsecond)
+			}
 			return at.UTC(), nil
 		}
 	}
@@ -169,6 +173,22 @@ func (g *Gateway) readBody(w *recorder, r *http.Request, max int64, within time.
 
 func tooLarge(max int64) error {
 	return &refusal{problem.NewRequestTooLarge("The body is larger than max_request_body of this route, " + strconv.FormatInt(max, 10) + " bytes. Nothing was sent to the backend.")}
+}
+
+// representation returns what says how the body is to be read: media type and content encoding. Several lines of
+// a field are one value (RFC 9110, section 5.3), of which each line counts.
+func representation(h http.Header) (types, encodings string) {
+	lines := h["Content-Type"]
+	if len(lines) == 1 {
+		types = mediaType(lines[0])
+	} else if len(lines) > 1 {
+		each := make([]string, len(lines))
+		for i, line := range lines {
+			each[i] = mediaType(line)
+		}
+		types = strings.Join(each, ", ")
+	}
+	return types, strings.Join(h["Content-Encoding"], ", ")
 }
 
 // mediaType returns type and subtype in lower case. What is no media type is compared as it is.
