@@ -43,6 +43,11 @@ type openedStore struct {
 	committer idempotency.CommitterOptions
 }
 
+// clockGrace is how much longer than its expiry a record is kept, in whichever store: the clock that purges it may
+// be ahead by as much of the one that judges its key's age, another's or itself at another time, without the key
+// being executed again.
+const clockGrace = 24 * time.Hour
+
 // openStore checks or migrates the schema, and opens the store. The error has exit code 4.
 func openStore(ctx context.Context, c *config.Config, migrate bool, changed func(former, now string)) (*openedStore, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -64,7 +69,7 @@ func openStore(ctx context.Context, c *config.Config, migrate bool, changed func
 	opened.committer.Timeout = c.StoreTimeout
 	if embedded {
 		opened.committer.OneLane, opened.committer.Flushers, opened.committer.MaxBatch = true, 1, 256
-		opened.recordStore, err = sqlite.Open(ctx, path, sqlite.Options{Lease: c.Lease, Clock: wallClock, CompactEvery: choresEvery})
+		opened.recordStore, err = sqlite.Open(ctx, path, sqlite.Options{Lease: c.Lease, Clock: wallClock, Grace: clockGrace, CompactEvery: choresEvery})
 	} else {
 		opened.committer.Flushers = 4
 		opened.recordStore, err = openPostgres(ctx, c, changed)
@@ -74,10 +79,6 @@ func openStore(ctx context.Context, c *config.Config, migrate bool, changed func
 	}
 	return opened, nil
 }
-
-// clockGrace is how far a gateway's clock may lag behind the database's without a key being executed
-// again after its record was purged.
-const clockGrace = 24 * time.Hour
 
 func openPostgres(ctx context.Context, c *config.Config, changed func(former, now string)) (recordStore, error) {
 	store, err := postgres.Open(ctx, c.Store, postgres.Options{

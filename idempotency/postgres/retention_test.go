@@ -228,7 +228,7 @@ func TestPurgeRemovesABodyThatHasNotGoneWithItsDay(t *testing.T) {
 	dsn := newDatabase(t)
 	s, admin := openStore(t, dsn), openAdmin(t, dsn)
 	apply(t, s, completions(apply(t, s, newClaims(2, newOwner(t, s))), []byte("x")))
-	execute(t, admin, "UPDATE requests SET claimed_at = claimed_at - $1::interval, expires = now() - interval '1 second'", storetest.Keep.Key+time.Hour)
+	execute(t, admin, "UPDATE requests SET claimed_at = claimed_at - $1::interval, expires = now() - interval '1 hour'", storetest.Keep.Key+time.Hour)
 	if n, _, err := s.Purge(context.Background(), 10); err != nil || n != 2 {
 		t.Fatalf("purged %d, error %v", n, err)
 	}

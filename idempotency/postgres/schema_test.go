@@ -49,7 +49,7 @@ func migrate(t testing.TB, dsn string) {
 
 func openStore(t testing.TB, dsn string) *Store {
 	t.Helper()
-	s, err := Open(context.Background(), dsn, Options{StoreTimeout: 10 * time.Second, Lease: storetest.Lease, Retention: storetest.Keep})
+	s, err := Open(context.Background(), dsn, Options{StoreTimeout: 10 * time.Second, Lease: storetest.Lease, Retention: storetest.Keep, Grace: storetest.Grace})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,9 @@ type Options struct {
 	Lease time.Duration
 	// Clock tells the time of claims, deadlines and expiry. Default time.Now.
 	Clock func() time.Time
+	// Grace is how much longer than its expiry a record is kept, because the clock may be ahead for a while: a
+	// record must not be gone while its key is not called too old, or is called so no longer. Default 0.
+	Grace time.Duration
 	// Readers is the number of connections that Find uses, and all else that reads, except Ask. Default 2.
 	Readers int
 	// CompactEvery is how much time Purge lets pass between two walks along the feed, which read more than they

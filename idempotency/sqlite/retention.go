@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// grace is how much longer bodies stay on the disk than they are shown, so that a clock that is set
+// bodyGrace is how much longer bodies stay on the disk than they are shown, so that a clock that is set
 // back by less does not ask for one that is gone and take its absence for damage.
-const grace = 2 * time.Hour
+const bodyGrace = 2 * time.Hour
 
 // Purge implements [idempotency.RetentionStore].
 //
@@ -22,7 +22,7 @@ func (s *Store) Purge(ctx context.Context, limit int) (removed int, more bool, e
 		want := min(portion, limit-removed)
 		n := 0
 		err := s.transact(ctx, func(c *conn, now time.Time) (err error) {
-			n, err = c.purgeRecords(now, want)
+			n, err = c.purgeRecords(now.Add(-s.options.Grace), want)
 			return err
 		})
 		if err != nil {
@@ -49,7 +49,7 @@ func (s *Store) purgeBodies(ctx context.Context, limit int) (more bool, err erro
 		want := int64(min(portion/8, limit))
 		var n int64
 		err := s.transact(ctx, func(c *conn, now time.Time) (err error) {
-			n, err = c.exec("delete_expired_payloads", now.Add(-grace).UnixMicro(), want)
+			n, err = c.exec("delete_expired_payloads", now.Add(-bodyGrace).UnixMicro(), want)
 			return err
 		})
 		if err != nil || n < want {
@@ -60,8 +60,8 @@ func (s *Store) purgeBodies(ctx context.Context, limit int) (more bool, err erro
 	return true, nil
 }
 
-// purgeRecords removes records and all that belongs to them.
-func (c *conn) purgeRecords(now time.Time, limit int) (int, error) {
+// purgeRecords removes records that expired before an instant, and all that belongs to them.
+func (c *conn) purgeRecords(before time.Time, limit int) (int, error) {
 	type expired struct {
 		seq int64
 		id  []byte
@@ -71,7 +71,7 @@ func (c *conn) purgeRecords(now time.Time, limit int) (int, error) {
 		d := decoder{values: v}
 		all = append(all, expired{d.integer(), d.blob()})
 		return d.err
-	}, now.UnixMicro(), int64(limit))
+	}, before.UnixMicro(), int64(limit))
 	if err != nil {
 		return 0, err
 	}

@@ -20,6 +20,7 @@ func TestConformance(t *testing.T) {
 		var offset atomic.Int64
 		s := open(t, path, sqlite.Options{
 			Lease: storetest.Lease,
+			Grace: storetest.Grace,
 			Clock: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) },
 		})
 		raw := rawFile(t, path)

@@ -309,7 +309,7 @@ func testFeedPurge(w *world) {
 	done, open := w.operationOf("feed-purge"), w.operationOf("feed-purge")
 	w.must(complete(w.granted(w.claim(done))))
 	w.must(doubt(w.granted(w.claim(open))))
-	w.pass(Keep.Key + step)
+	w.pass(Keep.Key + Grace + 2*step)
 	for range 3 {
 		if _, _, err := w.Store.Purge(background, 1000); err != nil {
 			w.Fatal(err)

@@ -21,6 +21,9 @@ const Lease = 10 * time.Minute
 // no sum of the suite's steps, which are multiples of three minutes, comes within a minute of a limit.
 var Keep = idempotency.Retention{Response: 61 * time.Minute, Key: 601 * time.Minute}
 
+// Grace is how much longer than its expiry stores under test keep a record. Like Keep, it comes near no sum of steps.
+const Grace = 30 * time.Minute
+
 // Store is everything that the suite tests.
 type Store interface {
 	idempotency.Store

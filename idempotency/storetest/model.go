@@ -249,7 +249,7 @@ func (m *Model) Purge(_ context.Context, limit int) (removed int, more bool, err
 			break
 		}
 		keep := r.State == idempotency.Executing || r.State == idempotency.Unknown || r.Contradicted
-		if !keep && r.Expires.Before(now) {
+		if !keep && r.Expires.Before(now.Add(-Grace)) {
 			delete(m.records, id)
 			delete(m.evidence, id)
 			delete(m.damaged, id)

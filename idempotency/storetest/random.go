@@ -76,7 +76,7 @@ func (m *machine) step(t *rapid.T) {
 }
 
 func (m *machine) leap(t *rapid.T) {
-	m.Advance(m.T, time.Duration(rapid.SampledFrom([]int{5, 15, 60, 210}).Draw(t, "steps"))*step)
+	m.Advance(m.T, time.Duration(rapid.SampledFrom([]int{5, 15, 60, 220}).Draw(t, "steps"))*step)
 }
 
 func (m *machine) sweep(t *rapid.T) {

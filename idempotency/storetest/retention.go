@@ -90,7 +90,7 @@ func testPurge(w *world) {
 				ss[i].operation = w.operation()
 			}
 			columns[name].make(w, ss)
-			w.pass(200 * step) // 600 of 601 minutes
+			w.pass(210 * step) // 630 of 601 minutes and the grace
 			w.purges(100, 0)
 			w.pass(step)
 			w.purges(2, 2)
@@ -105,7 +105,7 @@ func testPurge(w *world) {
 			}
 			equal(w, "revision of what is seen anew", w.must(w.claim(ss[0].operation)).Revision, 1)
 			w.must(complete(w.find(ss[0].id()).Attempt))
-			w.pass(201 * step)
+			w.pass(211 * step)
 			w.purges(100, 1)
 		})
 	}
@@ -113,7 +113,7 @@ func testPurge(w *world) {
 		o := w.operation()
 		w.must(doubt(w.granted(w.claim(o))))
 		w.must(resolve(o.ID(), 1, idempotency.VerdictExecuted))
-		w.pass(201 * step)
+		w.pass(211 * step)
 		w.purges(100, 1)
 		if n := len(w.Evidence(w.T, o.ID())); n != 0 {
 			w.Errorf("%d pieces of evidence outlived their record", n)
