@@ -46,7 +46,7 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		BufferPool: &copyBuffers,
 		Transport:  b.up.RoundTripper(),
-		ErrorLog:   slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+		ErrorLog:   telemetry.NetHTTP(g.log),
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			p := pr.In.Context().Value(passingKey{}).(*passing)
 			u := pr.Out.URL

@@ -107,7 +107,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 }
 
 func (s *server) serve(operators http.Handler) {
-	quiet := slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
+	quiet := telemetry.NetHTTP(s.log)
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)

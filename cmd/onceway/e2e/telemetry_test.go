@@ -2,10 +2,16 @@ package e2e
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,8 +21,6 @@ import (
 	collectortrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
-
-	"encoding/hex"
 
 	"github.com/onceway/onceway/internal/ledger"
 	"github.com/onceway/onceway/internal/rig"
@@ -173,6 +177,7 @@ func TestSecretsStayOutOfTelemetry(t *testing.T) {
 		for _, script := range []ledger.Script{{Then: ledger.Close}, {Raw: canary + " is not HTTP\r\n\r\n"}, {Raw: "HTTP/1.1 200 OK\r\n" + canary + "\r\n\r\n"}, {Status: 429, Body: ledger.Text(canary)},
 			{Raw: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nX: " + canary + "\r\nContent-Length: 0\r\n\r\n"},
 			{Raw: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + canary + "\r\n"},
+			{Raw: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n" + canary + " no colon\r\n\r\n"},
 			{Raw: "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + canary + "\r\n\r\n"},
 			{Raw: "HTTP/1.1 101 " + canary + "\r\nUpgrade: " + canary + "\r\nConnection: Upgrade\r\n\r\n"},
 			{Raw: "HTTP/1.1 200 OK\r\nContent-Length: " + canary + "\r\n\r\n"}, {Raw: "HTTP/1.1 " + canary + "\r\n\r\n"}} {
@@ -208,7 +213,8 @@ func TestSecretsStayOutOfTelemetry(t *testing.T) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if len(c.spans) < 20 || !strings.Contains(metrics, "onceway_requests_total") || strings.Count(g.Output(), `"msg":"request"`) < 20 {
+		if len(c.spans) < 20 || !strings.Contains(metrics, "onceway_requests_total") || strings.Count(g.Output(), `"msg":"request"`) < 20 ||
+			!strings.Contains(g.Output(), `"httputil: ReverseProxy read error during body copy"`) {
 			t.Fatalf("there is little telemetry to look at: %d spans", len(c.spans))
 		}
 		for name, text := range map[string]string{"log": g.Output(), "metrics": metrics} {
@@ -223,6 +229,44 @@ func TestSecretsStayOutOfTelemetry(t *testing.T) {
 			t.Errorf("the export has: %q", export[max(0, i-100):i+20])
 		}
 	})
+}
+
+// Who agrees on HTTP/2 and speaks otherwise is quoted by net/http, and not in the log.
+func TestGreetingsStayOutOfTheLog(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	cert, key := certificate(t)
+	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}, Extra: "log: {level: debug}\ntls: {cert: " + cert + ", key: " + key + "}"})
+	conn, err := tls.Dial("tcp", g.Addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "PUT /CANARY HTTP/1.1\r\nHost: CANARY\r\n\r\n")
+	g.Until(t, "the log says what happened", func() bool {
+		return strings.Contains(g.Output(), `"http2: server: error reading preface from client"`)
+	})
+	if strings.Contains(g.Output(), "CANARY") {
+		t.Error("the log has what the client sent")
+	}
+}
+
+// certificate writes the certificate and key that net/http's own tests use.
+func certificate(t *testing.T) (cert, key string) {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	s.Close()
+	held := s.TLS.Certificates[0]
+	private, err := x509.MarshalPKCS8PrivateKey(held.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: held.Certificate[0]}, "key.pem": {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 }
 
 // One line of JSON per request, which says what happened and in which trace.
