@@ -69,6 +69,9 @@ func newStoreCommand(use, short string, run func(*cobra.Command, *config.Config)
 			if err != nil {
 				return err
 			}
+			if c.Store, err = resolvedStore(c.Store); err != nil {
+				return err
+			}
 			return run(cmd, c)
 		},
 	}

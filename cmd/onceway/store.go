@@ -52,16 +52,20 @@ const clockGrace = 24 * time.Hour
 func openStore(ctx context.Context, c *config.Config, migrate bool, changed func(former, now string)) (*openedStore, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	path, embedded := strings.CutPrefix(c.Store, "sqlite:")
+	dsn, err := resolvedStore(c.Store)
+	if err != nil {
+		return nil, err
+	}
+	path, embedded := strings.CutPrefix(dsn, "sqlite:")
 	if embedded || migrate {
-		if err := migrations.Up(ctx, c.Store); err != nil {
+		if err := migrations.Up(ctx, dsn); err != nil {
 			return nil, storeFailure(err)
 		}
 	}
-	if err := migrations.Check(ctx, c.Store); err != nil {
+	if err := migrations.Check(ctx, dsn); err != nil {
 		return nil, storeFailure(err)
 	}
-	schema, err := migrations.Status(ctx, c.Store)
+	schema, err := migrations.Status(ctx, dsn)
 	if err != nil {
 		return nil, storeFailure(err)
 	}
@@ -98,6 +102,19 @@ type closingStore struct{ *postgres.Store }
 func (s closingStore) Close() error {
 	s.Store.Close()
 	return nil
+}
+
+// resolvedStore names a file of SQLite by its one path: the lock on it is found by that. The error has exit code 4.
+func resolvedStore(dsn string) (string, error) {
+	path, embedded := strings.CutPrefix(dsn, "sqlite:")
+	if !embedded {
+		return dsn, nil
+	}
+	path, err := sqlite.Resolve(path)
+	if err != nil {
+		return "", storeFailure(err)
+	}
+	return "sqlite:" + path, nil
 }
 
 // storeTitle names a store without its credentials and parameters.

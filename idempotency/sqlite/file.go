@@ -28,6 +28,46 @@ func CheckFile(path string) error {
 	return nil
 }
 
+// Resolve returns the one path of a store's file, which need not be there yet. SQLite's log and our lock lie beside
+// the file and are found by its name: whoever opened it by another name would not meet them.
+func Resolve(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("store: %w", err)
+	}
+	if err := CheckFile(path); err != nil {
+		return "", err
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", fmt.Errorf("store %s: %w", path, err)
+	}
+	there := filepath.Join(dir, filepath.Base(path))
+	info, err := os.Lstat(there)
+	if errors.Is(err, fs.ErrNotExist) {
+		return there, nil
+	}
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if there, err = filepath.EvalSymlinks(there); errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("store %s: it is a symbolic link to a file that is not there", path)
+		}
+		if err == nil {
+			info, err = os.Stat(there)
+		}
+	}
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("store %s: %w", path, unwritable(path, err))
+	case info.IsDir():
+		return "", fmt.Errorf("store %s: it is a directory; name a file in it, such as %s", path, filepath.Join(path, "onceway.db"))
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("store %s: it is no file but %v", path, info.Mode().Type())
+	case names(info) > 1:
+		return "", fmt.Errorf("store %s: the file has %d names (hard links), and a second process could open it by another one; remove all but one", path, names(info))
+	}
+	return there, nil
+}
+
 // create makes an empty file that only its owner can read, for it will hold callers' data, if there
 // is none.
 func create(path string) error {

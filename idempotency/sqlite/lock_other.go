@@ -4,6 +4,7 @@ package sqlite
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 )
 
@@ -11,3 +12,5 @@ import (
 func lock(path string) (*os.File, error) {
 	return nil, fmt.Errorf("store %s: the embedded store needs a Unix system; use Postgres", path)
 }
+
+func names(fs.FileInfo) uint64 { return 1 }

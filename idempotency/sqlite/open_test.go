@@ -199,3 +199,50 @@ func TestOneProcess(t *testing.T) {
 	_ = child.Wait()
 	open(t, path, sqlite.Options{})
 }
+
+// A file has one lock, whatever name it is opened by.
+func TestOneProcessByAnotherName(t *testing.T) {
+	path := migrated(t)
+	dir := t.TempDir()
+	link, linkedDir := filepath.Join(dir, "link.db"), filepath.Join(dir, "linked")
+	for from, to := range map[string]string{link: path, linkedDir: filepath.Dir(path)} {
+		if err := os.Symlink(to, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	child, out := spawn(t, "hold", path)
+	if !out.Scan() {
+		t.Fatal("the other process did not open the store")
+	}
+	for _, name := range []string{link, filepath.Join(linkedDir, filepath.Base(path))} {
+		if _, err := sqlite.Open(t.Context(), name, sqlite.Options{}); err == nil || !strings.Contains(err.Error(), "is used by another onceway process (pid ") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait()
+	open(t, link, sqlite.Options{})
+}
+
+func TestNamesThatAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	file, hard, dangling := filepath.Join(dir, "a.db"), filepath.Join(dir, "b.db"), filepath.Join(dir, "c.db")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Link(file, hard), os.Symlink(filepath.Join(dir, "none"), dangling)); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		file:     "has 2 names (hard links)",
+		hard:     "has 2 names (hard links)",
+		dangling: "a symbolic link to a file that is not there",
+		dir:      "it is a directory; name a file in it",
+	} {
+		if _, err := sqlite.Resolve(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error is %v", path, err)
+		}
+	}
+	if there, err := sqlite.Resolve(filepath.Join(dir, "new.db")); err != nil || filepath.Base(there) != "new.db" {
+		t.Errorf("%s, %v", there, err)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,11 +57,8 @@ var ErrClosed = errors.New("store is closed")
 // from other processes until Close. The schema must be there: see package migrations. The errors are
 // for people: they name the path and say what to do.
 func Open(_ context.Context, path string, o Options) (*Store, error) {
-	path, err := filepath.Abs(path)
+	path, err := Resolve(path)
 	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	if err := CheckFile(path); err != nil {
 		return nil, err
 	}
 	f, err := lock(path)
