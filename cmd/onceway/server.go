@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/onceway/onceway/gateway/telemetry"
 	"github.com/onceway/onceway/idempotency"
 	"github.com/onceway/onceway/idempotency/spool"
+	"github.com/onceway/onceway/migrations"
 )
 
 // server is a running gateway process: store, lease, engine and two listeners.
@@ -130,9 +132,13 @@ func (s *server) serve(operators http.Handler) {
 	go run("admin", s.admin, s.operating)
 }
 
+// schemaFresh is how long the answer is used again whether the schema is still the one that this program needs: each
+// look takes a connection of its own.
+const schemaFresh = 5 * time.Second
+
 // checks are what /readyz asks.
 func (s *server) checks() []admin.Check {
-	return []admin.Check{
+	checks := []admin.Check{
 		{Name: "draining", Run: func(context.Context) error {
 			if s.draining.Load() {
 				return errors.New("shutting down")
@@ -150,6 +156,12 @@ func (s *server) checks() []admin.Check {
 			return err
 		}},
 	}
+	if !strings.HasPrefix(s.config.Store, "sqlite:") { // whose file nobody can migrate meanwhile
+		checks = append(checks, admin.Check{Name: "schema", Fresh: schemaFresh, Run: func(ctx context.Context) error {
+			return migrations.Check(ctx, s.config.Store)
+		}})
+	}
+	return checks
 }
 
 // drain ends the server as guarantee and protocol say: not ready first, still accepting for drain_delay,

@@ -455,3 +455,16 @@ func TestFindAfterAllSessionsEnded(t *testing.T) {
 		}
 	}
 }
+
+// A lease is given back although all connections were cut just before: a gateway that has drained ends well.
+func TestGivingBackByABrokenConnection(t *testing.T) {
+	dsn := newDatabase(t)
+	s, admin := openStore(t, dsn), openAdmin(t, dsn)
+	owner := newOwner(t, s)
+	if _, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.GiveBack(t.Context(), owner); err != nil {
+		t.Error(err)
+	}
+}

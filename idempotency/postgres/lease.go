@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -58,12 +59,21 @@ func (s *Store) Renew(ctx context.Context, o idempotency.Owner, lease time.Durat
 	return s.servers.lookAround(ctx, s.leases)
 }
 
-// GiveBack implements [idempotency.LeaseStore].
+// GiveBack implements [idempotency.LeaseStore]. Where its connection turns out to be broken, it tries once more by a
+// new one: given back twice is given back.
 func (s *Store) GiveBack(ctx context.Context, o idempotency.Owner) error {
-	var b pgx.Batch
-	b.Queue(leaseSettings)
-	b.Queue(giveBackLease, uuid(o.Instance), o.Epoch)
-	return s.send(ctx, s.leases, &b)
+	giveBack := func() error {
+		var b pgx.Batch
+		b.Queue(leaseSettings)
+		b.Queue(giveBackLease, uuid(o.Instance), o.Epoch)
+		return s.run(ctx, s.leases, &b)
+	}
+	err := giveBack()
+	if broken := (*brokenError)(nil); errors.As(err, &broken) {
+		s.leases.Reset()
+		err = giveBack()
+	}
+	return err
 }
 
 // Executing implements [idempotency.OwnStore].

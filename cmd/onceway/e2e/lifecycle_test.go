@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/onceway/onceway/internal/ledger"
+	"github.com/onceway/onceway/internal/pgtest"
 	"github.com/onceway/onceway/internal/rig"
 )
 
@@ -133,4 +134,21 @@ func TestUpstreamAlone(t *testing.T) {
 	g.Start(t)
 	g.Do(t, r).Is(t, replayed)
 	wantEffects(t, b, r.Key, 1)
+}
+
+// A gateway whose schema somebody has changed under it is not ready, until it is changed back.
+func TestReadyOnlyWithItsSchema(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	dsn := pgtest.New(t)
+	g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}})
+	for _, step := range []struct {
+		verb string
+		wait func(testing.TB)
+	}{{"down", g.AwaitNotReady}, {"up", g.AwaitReady}} {
+		if code, _, errs := rig.Run(t, t.TempDir(), "migrate", step.verb, "--store", dsn); code != 0 {
+			t.Fatalf("migrate %s: %d %s", step.verb, code, errs)
+		}
+		step.wait(t)
+	}
 }
