@@ -11,6 +11,7 @@ const (
 	linesWait = 100 * time.Millisecond // the longest that a line waits for company
 	linesFull = 32 << 10               // bytes that are written without waiting
 	linesMost = 4 << 20                // bytes that may wait for a slow reader
+	lastLines = time.Second            // what the reader has for the last of them
 )
 
 // lineWriter gathers lines and writes many of them at once, so that no request pays a system call for
@@ -60,10 +61,16 @@ func (w *lineWriter) Write(line []byte) (int, error) {
 // hurry makes what is waiting be written now.
 func (w *lineWriter) hurry() { notify(w.rush) }
 
-// stop writes what is waiting, and returns when it is written. It is safe twice.
-func (w *lineWriter) stop() {
+// stop writes what is waiting, and returns when it is written, or when that takes too long: a reader that has
+// stopped reading must not keep the process. It is safe twice.
+func (w *lineWriter) stop(within time.Duration) {
 	w.once.Do(func() { close(w.quit) })
-	<-w.done
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-w.done:
+	case <-timer.C:
+	}
 }
 
 func (w *lineWriter) run() {

@@ -40,13 +40,25 @@ func newServeCommand() *cobra.Command {
 	return cmd
 }
 
+// stopSignals end a gateway in order. SIGHUP comes from a terminal that goes, and would kill by default; under nohup it
+// stays ignored.
+func stopSignals() []os.Signal {
+	signals := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
 // serve runs until a signal has drained it, or a listener breaks.
 func serve(ctx context.Context, c *config.Config, migrate bool, out io.Writer) error {
+	// Who reads the log may go. By default that would kill the process at its next line, and leave what runs in doubt.
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, stopSignals()...)
 	defer signal.Stop(signals)
 	// A store that does not answer must not keep a process from being stopped.
-	starting, started := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	starting, started := signal.NotifyContext(ctx, stopSignals()...)
 	s, err := startServer(starting, c, migrate, out)
 	started()
 	if err != nil {

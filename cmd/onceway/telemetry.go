@@ -36,8 +36,8 @@ type telemetrySetup struct {
 
 // setUpTelemetry sends traces and metrics where the standard OTEL_* variables say, and nowhere if none
 // of them asks for it. There are valid trace ids in any case: records and logs carry them.
-func setUpTelemetry(ctx context.Context, c *config.Config, logTo io.Writer) (t *telemetrySetup, err error) {
-	t = &telemetrySetup{lines: newLineWriter(logTo)}
+func setUpTelemetry(ctx context.Context, c *config.Config, logTo io.Writer) (_ *telemetrySetup, err error) {
+	t := &telemetrySetup{lines: newLineWriter(logTo)}
 	defer func() {
 		if err != nil {
 			_ = t.shutdown(ctx)
@@ -51,6 +51,11 @@ func setUpTelemetry(ctx context.Context, c *config.Config, logTo io.Writer) (t *
 		resource.WithTelemetrySDK(),
 		resource.WithFromEnv(), // last: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win
 	)
+	if errors.Is(err, resource.ErrPartialResource) {
+		// A comma too many must not keep a gateway down.
+		t.log.Warn("telemetry: some resource attributes are left out", "error", err.Error())
+		err = nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
@@ -101,13 +106,13 @@ func (t *telemetrySetup) measures(ctx context.Context, who *resource.Resource) e
 	return nil
 }
 
-// shutdown sends what is waiting, the log last.
+// shutdown sends what is waiting, the log last: for that there is a moment in any case.
 func (t *telemetrySetup) shutdown(ctx context.Context) error {
 	var errs []error
 	for _, stop := range t.stops {
 		errs = append(errs, stop(ctx))
 	}
-	t.lines.stop()
+	t.lines.stop(lastLines)
 	return errors.Join(errs...)
 }
 

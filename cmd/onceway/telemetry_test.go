@@ -62,8 +62,8 @@ func TestLinesAreWrittenTogetherAndSoon(t *testing.T) {
 			t.Errorf("a warning waited, or debug was logged: %s", out.String())
 		}
 		log.Info("last words")
-		lines.stop()
-		lines.stop()
+		lines.stop(time.Minute)
+		lines.stop(time.Minute)
 		if !strings.Contains(out.String(), "last words") {
 			t.Errorf("stopping lost a line")
 		}
@@ -83,7 +83,7 @@ func TestAStuckReaderLosesLinesAndIsTold(t *testing.T) {
 		}
 		synctest.Wait()
 		close(r.free)
-		lines.stop()
+		lines.stop(time.Minute)
 		if n := r.Len(); n > 2*linesMost || !strings.Contains(r.String(), `"msg":"log lines left out"`) {
 			t.Errorf("%d bytes were kept, or nobody was told: %q", n, r.String()[max(0, n-100):])
 		}
@@ -101,10 +101,54 @@ func TestTextLog(t *testing.T) {
 	var out sink
 	lines := newLineWriter(&out)
 	newLog(config.Log{Level: "warn", Format: "text"}, lines).Warn("hello", "a", 1)
-	lines.stop()
+	lines.stop(time.Minute)
 	if !strings.Contains(out.String(), "level=WARN msg=hello a=1") {
 		t.Error(out.String())
 	}
+}
+
+// What is wrong with the environment is said: a comma too many in a log, an exporter that there is not by an error.
+func TestTelemetryOfAnOddEnvironment(t *testing.T) {
+	c := &config.Config{Log: config.Log{Level: "info", Format: "json"}}
+	for name, value := range map[string]string{"OTEL_TRACES_EXPORTER": "bogus", "OTEL_METRICS_EXPORTER": "bogus"} {
+		t.Run(name, func(t *testing.T) {
+			clean(t)
+			t.Setenv(name, value)
+			var out sink
+			if _, err := setUpTelemetry(t.Context(), c, &out); err == nil || !strings.Contains(err.Error(), "telemetry: ") {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
+	for _, value := range []string{"team=checkout,", "foo"} {
+		t.Run(value, func(t *testing.T) {
+			clean(t)
+			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", value)
+			var out sink
+			s, err := setUpTelemetry(t.Context(), c, &out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.shutdown(t.Context()); err != nil || !strings.Contains(out.String(), "left out") {
+				t.Errorf("%v, and the log is %s", err, out.String())
+			}
+		})
+	}
+}
+
+// A reader that has stopped reading does not keep a process that ends.
+func TestStoppingDoesNotWaitForAStuckReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := stuck{free: make(chan struct{})}
+		lines := newLineWriter(&r)
+		_, _ = lines.Write([]byte("last words\n"))
+		begun := time.Now()
+		lines.stop(lastLines)
+		if took := time.Since(begun); took != lastLines {
+			t.Errorf("stopping took %v", took)
+		}
+		close(r.free)
+	})
 }
 
 // Without an OTEL_ variable nothing is sent, and there still are ids and Prometheus.

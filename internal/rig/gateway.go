@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -52,7 +53,7 @@ func New(t testing.TB, c Config) *Gateway {
 	if c.Store == "" {
 		c.Store = "sqlite:" + filepath.Join(dir, "onceway.db")
 	}
-	g := &Gateway{file: filepath.Join(dir, "onceway.yaml"), env: c.Env, tags: c.Tags, output: &output{}}
+	g := &Gateway{file: filepath.Join(dir, "onceway.yaml"), env: c.Env, tags: c.Tags, output: newOutput()}
 	g.args = []string{"serve", "--config", g.file, "--migrate"}
 	if c.Migrated {
 		g.args = g.args[:len(g.args)-1]
@@ -161,7 +162,11 @@ func (g *Gateway) launch(t testing.TB) {
 	command := exec.Command(BinaryWith(t, g.tags), g.args...)
 	command.Env = append(environ(), g.env...)
 	command.Dir = filepath.Dir(g.file)
-	command.Stdout, command.Stderr = g.output, g.output
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command.Stdout, command.Stderr = w, w
 	command.SysProcAttr = &syscall.SysProcAttr{}
 	endWithParent(command.SysProcAttr)
 	started, exited := make(chan error), make(chan struct{})
@@ -170,10 +175,16 @@ func (g *Gateway) launch(t testing.TB) {
 		defer runtime.UnlockOSThread()
 		defer close(exited)
 		err := command.Start()
+		w.Close()
+		read := g.output.read(r)
 		started <- err
 		if err == nil {
 			command.Wait()
 			g.code = command.ProcessState.ExitCode()
+			select {
+			case <-read:
+			case <-g.output.stalled:
+			}
 		}
 	}()
 	if err := <-started; err != nil {
@@ -282,16 +293,51 @@ func (g *Gateway) Output() string { return g.output.String() }
 // File is the path of the configuration.
 func (g *Gateway) File() string { return g.file }
 
+// LeaveOutput makes the reader of the process's output go away: what it writes from now on meets a broken pipe.
+func (g *Gateway) LeaveOutput() { close(g.output.left) }
+
+// StallOutput makes the reader of the process's output stop reading for good.
+func (g *Gateway) StallOutput() { close(g.output.stalled) }
+
 // output collects what a process writes.
 type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu            sync.Mutex
+	b             bytes.Buffer
+	left, stalled chan struct{}
+	unread        *os.File
 }
+
+func newOutput() *output { return &output{left: make(chan struct{}), stalled: make(chan struct{})} }
 
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.Write(p)
+}
+
+// read collects what comes, in a goroutine of its own, and closes done at its end. If it has stalled, r stays open.
+func (o *output) read(r *os.File) (done chan struct{}) {
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		for chunk := make([]byte, 4<<10); ; {
+			n, err := r.Read(chunk)
+			select {
+			case <-o.stalled:
+				o.unread = r // or the collector closes it
+				return
+			case <-o.left:
+				err = io.EOF
+			default:
+				_, _ = o.Write(chunk[:n])
+			}
+			if err != nil {
+				r.Close()
+				return
+			}
+		}
+	}()
+	return done
 }
 
 func (o *output) String() string {

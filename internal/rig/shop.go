@@ -41,7 +41,7 @@ type Shop struct {
 // StartShop starts an example backend on a Postgres database. It ends with the test.
 func StartShop(t testing.TB, database string) *Shop {
 	t.Helper()
-	s := &Shop{Addr: "127.0.0.1:0", database: database, output: &output{}}
+	s := &Shop{Addr: "127.0.0.1:0", database: database, output: newOutput()}
 	t.Cleanup(func() {
 		s.Kill()
 		if log := s.output.String(); t.Failed() {
