@@ -207,11 +207,8 @@ func mediaType(contentType string) string {
 }
 
 // mayStart returns why no new attempt of in may start now, or nil.
-func (g *Gateway) mayStart(in *intake, keep idempotency.Retention, slot bool) error {
-	now := g.now()
+func (g *Gateway) mayStart(in *intake, now time.Time, slot bool) error {
 	switch {
-	case reconcile.TooOld(in.keyDate, now, keep):
-		return &refusal{reconcile.KeyTooOld(in.keyDate, now, keep)}
 	case deadlinePassed(in.deadline, now):
 		return &refusal{deadlineProblem(in.deadline, now)}
 	case g.draining.Load():
@@ -220,6 +217,14 @@ func (g *Gateway) mayStart(in *intake, keep idempotency.Retention, slot bool) er
 		return &refusal{problem.NewOverloaded("All slots (max_in_flight) of the upstream are taken. Nothing was sent to the backend.")}
 	}
 	return nil
+}
+
+// tooOld returns why no attempt of in may start if there is no record, or nil.
+func (g *Gateway) tooOld(in *intake, now time.Time) error {
+	if !reconcile.TooOld(in.keyDate, now, g.retention) {
+		return nil
+	}
+	return &refusal{reconcile.KeyTooOld(in.keyDate, now, g.retention)}
 }
 
 func deadlinePassed(deadline, now time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }

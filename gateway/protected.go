@@ -43,12 +43,12 @@ func (g *Gateway) protected(w *recorder, r *http.Request, b *bound, t route.Targ
 	}()
 
 	// 2. to 4. Look up or claim. What can refuse a new attempt is known before, or asked for before the claim.
-	start := time.Now()
+	start, now := time.Now(), g.now()
 	request := idempotency.Request{
 		ID: in.id, Operation: in.operation, Fingerprint: in.fingerprint, Method: r.Method, Target: in.target, Route: b.route.Name,
 		Budget: b.timeout, Resend: b.route.Idempotency.OnUnknown == config.OnUnknownResend,
 		KeyDate: in.keyDate, Retention: g.retention, Trace: ev.Trace(),
-		Refusal: g.mayStart(in, g.retention, free),
+		Refusal: g.mayStart(in, now, free), TooOld: g.tooOld(in, now),
 	}
 	if g.limits != nil {
 		request.Admit = func() (err error) { e.leave, err = g.admit(in, false); return err }
@@ -251,7 +251,7 @@ func (g *Gateway) refuse(w http.ResponseWriter, ev *telemetry.Event, err error, 
 	if p.Slug == problem.Internal || p.Slug == problem.StoreUnavailable {
 		g.fault(ev, err)
 	}
-	if rec.State == idempotency.Unknown && (p.Slug == problem.DeadlinePassed || p.Slug == problem.KeyTooOld) {
+	if rec.State == idempotency.Unknown && p.Slug == problem.DeadlinePassed {
 		// No new attempt, but there was one: who is told to stop would take it for not executed.
 		p = problem.NewStillUnknown()
 	}

@@ -96,6 +96,10 @@ type Request struct {
 	Trace       Trace
 	// Refusal, if not nil, is why no new attempt may start now. A record is answered all the same.
 	Refusal error
+	// TooOld, if not nil, is why no attempt may start where there is no record: the key's own date is further back
+	// than records are kept, so it may have been executed and forgotten. What has a record is claimed on the
+	// condition that it still has one.
+	TooOld error
 	// Admit, if not nil, is asked at most once, before a claim, whether this caller may have a new attempt: its
 	// error is a Refusal. It may block. What memory can answer is answered without it.
 	Admit func() error
@@ -115,7 +119,7 @@ type Decision struct {
 const claimTries = 3
 
 // Begin rules on a request. If nothing stands against it, it commits a claim and returns Granted: the
-// caller, and nobody else, sends the request once. An error is r.Refusal, Admit's, ErrNoLease, ErrStoreChanged,
+// caller, and nobody else, sends the request once. An error is r.Refusal, r.TooOld, Admit's, ErrNoLease, ErrStoreChanged,
 // ErrOverloaded, ErrStoreTimeout, ErrStopped or the store's; with any of them nothing is or will be sent. Claimable
 // comes with an error only.
 func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
@@ -158,11 +162,12 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 		if f.err != nil {
 			return Decision{}, f.err
 		}
-		ruling := r.rule(f.record)
-		if ruling == Claimable {
+		d, err := r.decide(f.record)
+		if err == nil && d.Ruling == Claimable {
 			continue // the claimant had another fingerprint, or another route; ours may be the record's
 		}
-		return Decision{Ruling: ruling, Record: f.record, flight: f}, nil
+		d.flight = f
+		return d, err
 	}
 }
 
@@ -174,9 +179,18 @@ func (e *Engine) lookUp(ctx context.Context, r Request) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
+	d, err := r.decide(rec)
+	if err == nil && d.Ruling == Claimable {
+		err = r.Refusal
+	}
+	return d, err
+}
+
+// decide rules by a record. Where there is none it refuses what is too old for that.
+func (r Request) decide(rec Record) (Decision, error) {
 	d := Decision{Ruling: r.rule(rec), Record: rec}
-	if d.Ruling == Claimable {
-		return d, r.Refusal
+	if rec.State == Unseen {
+		return d, r.TooOld
 	}
 	return d, nil
 }
@@ -199,7 +213,7 @@ func (e *Engine) claim(r Request, owner Owner, f *flight, again bool) (Decision,
 	e.begun()
 	claim := Claim{
 		Attempt: attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target, Route: r.Route,
-		Budget: r.Budget, Resend: r.Resend, KeyDate: r.KeyDate, Retention: r.Retention, Trace: r.Trace,
+		Budget: r.Budget, Resend: r.Resend, Further: r.TooOld != nil, KeyDate: r.KeyDate, Retention: r.Retention, Trace: r.Trace,
 	}
 	given := &abandonedClaim{attempt: attempt, retention: r.Retention, dated: !r.KeyDate.IsZero(), changes: changes} // up, maybe
 	res, err := e.committer.Submit(claim, func(late Result, err error) { e.lateClaim(given, late, err) })
@@ -222,7 +236,7 @@ func (e *Engine) claim(r Request, owner Owner, f *flight, again bool) (Decision,
 		return Decision{}, e.grounded(r.ID, f, err)
 	}
 	granted := res.Applied
-	if !granted && res.Record.State == Unseen && again && !r.KeyDate.IsZero() {
+	if !granted && res.Record.State == Unseen && again && !r.KeyDate.IsZero() && r.TooOld == nil {
 		// Refused again although there is no record: the store may have lost it.
 		if res, err = e.importLost(claim); err != nil {
 			e.ended()
@@ -235,7 +249,7 @@ func (e *Engine) claim(r Request, owner Owner, f *flight, again bool) (Decision,
 		e.remember(res.Record, asOf)
 		e.flights.leave(r.ID, f)
 		f.claimed.open()
-		return Decision{Ruling: r.rule(res.Record), Record: res.Record}, nil
+		return r.decide(res.Record)
 	}
 	f.claimed.open()
 	claim.Attempt = res.Record.Attempt

@@ -48,7 +48,7 @@ func (t Claim) next(_, seen Record, env Env) move {
 	r := seen
 	switch seen.State {
 	case Unseen:
-		if env.lacks(t.KeyDate) {
+		if t.Further || env.lacks(t.KeyDate) {
 			return stay
 		}
 		r = Record{ID: t.Attempt.Operation, Operation: t.Operation, FirstSeen: env.Now}
@@ -203,7 +203,7 @@ func (t Import) next(_, seen Record, env Env) move {
 	if seen.State != Unseen {
 		return stay
 	}
-	env.Changed = time.Time{}
+	env.Changed, t.Claim.Further = time.Time{}, false
 	m := t.Claim.next(seen, seen, env)
 	m.after.Attempt.N = t.Claim.Attempt.N
 	if t.Response != nil {

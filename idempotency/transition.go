@@ -21,7 +21,7 @@ type Retention struct {
 }
 
 // Claim asks for a new attempt: – → executing 1, not_executed N → executing N+1, and, where Resend,
-// unknown N → executing N+1. Attempt.N is ignored: the record decides it.
+// unknown N → executing N+1. Where Further, the first of these is none. Attempt.N is ignored: the record decides it.
 type Claim struct {
 	Attempt     Attempt
 	Operation   Operation
@@ -31,6 +31,7 @@ type Claim struct {
 	Route       string        // its name: for operators, and for whoever asks the backend later
 	Budget      time.Duration // the attempt's deadline is the store's clock plus this
 	Resend      bool          // the backend deduplicates by key: a retry may execute an operation in doubt
+	Further     bool          // not the first attempt: an operation without a record may have been executed and forgotten
 	KeyDate     time.Time     // the key's own date; zero if it has none
 	Retention   Retention
 	Trace       Trace

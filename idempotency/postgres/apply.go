@@ -140,7 +140,7 @@ func (s *Store) applyUsual(ctx context.Context, b *batch) error {
 		q.Queue(readRecords, uuids(b.others)).Query(func(rows pgx.Rows) error { return b.take(rows, s, false) })
 	}
 	if len(q.QueuedQueries) == 1 {
-		return nil // answers only, to claims that nobody has at hand
+		return nil // answers to claims that nobody has at hand, and further attempts
 	}
 	err := s.run(ctx, pool, &q)
 	var e *Error
@@ -161,7 +161,7 @@ func (s *Store) applyRest(ctx context.Context, b *batch, ts []idempotency.Transi
 		r := &b.records[i]
 		again := r.ID == idempotency.OperationID{}
 		if c, ok := t.(idempotency.Claim); ok {
-			again = r.State == idempotency.Unseen || r.State == idempotency.NotExecuted || r.State == idempotency.Unknown && c.Resend
+			again = again || r.State == idempotency.Unseen && !c.Further || r.State == idempotency.NotExecuted || r.State == idempotency.Unknown && c.Resend
 		}
 		if again {
 			rest = append(rest, t)

@@ -107,12 +107,21 @@ func (m *moves) outcomesOnly() bool {
 	return len(m.claims)+len(m.notes)+len(m.cancels)+len(m.acknowledges)+len(m.imports) == 0
 }
 
+// first are the claims that a record need not be there for.
+func (m *moves) first() []idempotency.Claim {
+	further := func(t idempotency.Claim) bool { return t.Further }
+	if !slices.ContainsFunc(m.claims, further) {
+		return m.claims
+	}
+	return slices.DeleteFunc(slices.Clone(m.claims), further)
+}
+
 // queueClaims appends the statements of claims, whatever the records are.
 func (m *moves) queueClaims(b *pgx.Batch, lease time.Duration) {
 	if len(m.claims) == 0 {
 		return
 	}
-	for same, part := range alike(m.claims, sameOfClaim) {
+	for same, part := range alike(m.first(), sameOfClaim) {
 		queueClaims(b, &m.arena, same, part)
 	}
 	c := claimColumns(m.claims, func(c *idempotency.Claim) *idempotency.Claim { return c })

@@ -90,3 +90,38 @@ func TestWhatHappensBetweenTheRoundsOfABatch(t *testing.T) {
 		})
 	}
 }
+
+// A claim for a further attempt finds a record, and before it comes back for it that is purged: it makes none.
+func TestPurgedBetweenTheRoundsOfABatch(t *testing.T) {
+	dsn := newDatabase(t)
+	other := openStore(t, dsn)
+	owner := newOwner(t, other)
+	tracer := new(between)
+	s, err := Open(context.Background(), dsn, Options{StoreTimeout: 10 * time.Second, Lease: storetest.Lease, Retention: storetest.Keep, Tracer: tracer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	for _, further := range []bool{true, false} {
+		mine := newClaims(1, owner)
+		c := mine[0].(idempotency.Claim)
+		claimed := apply(t, other, mine)[0].Record.Attempt
+		apply(t, other, []idempotency.Transition{idempotency.Release{Attempt: claimed, Cause: "dial", Retention: storetest.Keep}})
+		happened := false
+		call := func() {
+			happened = true
+			if _, err := other.claims.Exec(context.Background(), "DELETE FROM requests WHERE id = $1", uuid(c.Attempt.Operation)); err != nil {
+				t.Error(err)
+			}
+		}
+		tracer.call.Store(&call)
+		c.Attempt.ID, c.Further = idempotency.NewAttemptID(), further
+		results, err := s.Apply(context.Background(), []idempotency.Transition{c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := results[0]; !happened || r.Applied == further || further && r.Record.State != idempotency.Unseen {
+			t.Errorf("further %v: purged between %v, applied %v, and the record is %v %d", further, happened, r.Applied, r.Record.State, r.Record.Attempt.N)
+		}
+	}
+}

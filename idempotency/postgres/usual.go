@@ -44,7 +44,7 @@ func (b *batch) queueUsualClaims(q *pgx.Batch, s *Store) {
 	if len(b.claims) == 0 {
 		return
 	}
-	for same, part := range alike(b.claims, sameOfClaim) {
+	for same, part := range alike(b.first(), sameOfClaim) {
 		queueClaims(q, &b.arena, same, part).Query(func(rows pgx.Rows) error { return b.takeClaimed(rows, s) })
 	}
 	if first, last, few := s.likelyDays(); few && s.retries.Load() > 0 {

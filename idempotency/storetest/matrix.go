@@ -9,7 +9,8 @@ package storetest
 //
 // States are abbreviated: exe(cuting), com(pleted), not(_executed), unk(nown), can(celled), for(gotten).
 // Attempts of a column are 1 unless its name says otherwise. "same" means the fingerprint of the record,
-// "stranger" an attempt that the record never had, "again" the id of the record's own attempt.
+// "stranger" an attempt that the record never had, "again" the id of the record's own attempt, "further" a
+// claim that is not for a first attempt.
 
 var moves = []struct {
 	columns []string
@@ -24,6 +25,9 @@ claim again           | exe 1 | =     | .     | .     | .     | =
 resend same           | exe 1 | .     | exe 2 | exe 2 | exe 2 | .
 resend other          | exe 1 | .     | .     | .     | .     | .
 resend again          | exe 1 | =     | .     | .     | .     | =
+claim further         | .     | .     | .     | .     | .     | .
+resend further        | .     | .     | exe 2 | exe 2 | exe 2 | .
+further again         | .     | =     | .     | .     | .     | =
 complete              | .     | com 1 | com 1 | com 1 | com 1 | com 1
 complete bodiless     | .     | for 1 | for 1 | for 1 | for 1 | for 1
 complete unknowing    | .     | com 1 | com 1 | com 1 | com 1 | com 1
@@ -42,6 +46,7 @@ acknowledge           | .     | .     | .     | .     | .     | .
 import response       | com 7 | .     | .     | .     | .     | .
 import bodiless       | for 7 | .     | .     | .     | .     | .
 import claim          | unk 7 | .     | .     | .     | .     | .
+import further        | unk 7 | .     | .     | .     | .     | .
 `,
 	},
 	{
@@ -53,6 +58,9 @@ claim again           | .     | .     | .     | .     | .
 resend same           | .     | .     | .     | .     | exe 2
 resend other          | .     | .     | .     | .     | .
 resend again          | .     | .     | .     | .     | .
+claim further         | .     | .     | .     | .     | exe 2
+resend further        | .     | .     | .     | .     | exe 2
+further again         | .     | .     | .     | .     | .
 complete              | =     | =     | =     | =     | !
 complete bodiless     | =     | =     | =     | =     | !
 complete unknowing    | =     | =     | =     | =     | !
@@ -71,6 +79,7 @@ acknowledge           | for 1 | for 1 | =     | =     | .
 import response       | .     | .     | .     | .     | .
 import bodiless       | .     | .     | .     | .     | .
 import claim          | .     | .     | .     | .     | .
+import further        | .     | .     | .     | .     | .
 `,
 	},
 	{
@@ -82,6 +91,9 @@ claim again           | .     | .     | .     | =     | .
 resend same           | .     | .     | .     | .     | .
 resend other          | .     | .     | .     | .     | .
 resend again          | .     | .     | .     | =     | .
+claim further         | .     | .     | .     | .     | .
+resend further        | .     | .     | .     | .     | .
+further again         | .     | .     | .     | =     | .
 complete              | !     | !     | .     | com 2 | com 2
 complete bodiless     | !     | !     | .     | for 2 | for 2
 complete unknowing    | !     | !     | .     | com 2 | com 2
@@ -100,6 +112,7 @@ acknowledge           | .     | .     | .     | .     | .
 import response       | .     | .     | .     | .     | .
 import bodiless       | .     | .     | .     | .     | .
 import claim          | .     | .     | .     | .     | .
+import further        | .     | .     | .     | .     | .
 `,
 	},
 	{
@@ -111,6 +124,9 @@ claim again           | =     | .     | .     | .
 resend same           | .     | exe 3 | exe 3 | .
 resend other          | .     | .     | .     | .
 resend again          | =     | .     | .     | .
+claim further         | .     | .     | .     | .
+resend further        | .     | exe 3 | exe 3 | .
+further again         | =     | .     | .     | .
 complete              | com 2 | com 2 | com 2 | =
 complete bodiless     | for 2 | for 2 | for 2 | =
 complete unknowing    | com 2 | com 2 | com 2 | =
@@ -132,6 +148,7 @@ acknowledge           | .     | .     | .     | for 2
 import response       | .     | .     | .     | .
 import bodiless       | .     | .     | .     | .
 import claim          | .     | .     | .     | .
+import further        | .     | .     | .     | .
 `,
 	},
 }

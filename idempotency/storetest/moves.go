@@ -79,6 +79,10 @@ var lines = map[string]func(w *world, s subject) idempotency.Transition{
 	"resend other": func(w *world, s subject) idempotency.Transition { return other(w.resend(s.operation)) },
 	"resend again": func(w *world, s subject) idempotency.Transition { return again(w.resend(s.operation), s) },
 
+	"claim further":  func(w *world, s subject) idempotency.Transition { return further(w.claim(s.operation)) },
+	"resend further": func(w *world, s subject) idempotency.Transition { return further(w.resend(s.operation)) },
+	"further again":  func(w *world, s subject) idempotency.Transition { return again(further(w.claim(s.operation)), s) },
+
 	"complete":           func(_ *world, s subject) idempotency.Transition { return complete(s.attempt) },
 	"complete bodiless":  func(_ *world, s subject) idempotency.Transition { return completeBodiless(s.attempt) },
 	"complete unknowing": func(_ *world, s subject) idempotency.Transition { return unknowing(complete(s.attempt)) },
@@ -115,6 +119,9 @@ var lines = map[string]func(w *world, s subject) idempotency.Transition{
 		return imported(w.claim(s.operation), response().Bodiless())
 	},
 	"import claim": func(w *world, s subject) idempotency.Transition { return imported(w.claim(s.operation), nil) },
+	"import further": func(w *world, s subject) idempotency.Transition {
+		return imported(further(w.claim(s.operation)), nil)
+	},
 }
 
 func testMoves(w *world) {
@@ -274,6 +281,11 @@ func other(c idempotency.Claim) idempotency.Claim {
 
 func again(c idempotency.Claim, s subject) idempotency.Claim {
 	c.Attempt.ID = s.attempt.ID
+	return c
+}
+
+func further(c idempotency.Claim) idempotency.Claim {
+	c.Further = true
 	return c
 }
 

@@ -156,6 +156,7 @@ func (m *machine) transition(t *rapid.T, o idempotency.Operation) (forStore, for
 	case "claim", "resend", "other", "again", "import", "import claim":
 		c := m.claim(o)
 		c.Resend = kind == "resend"
+		c.Further = rapid.SampledFrom([]bool{false, false, true}).Draw(t, "further")
 		c.Route = kind
 		if kind == "other" {
 			c.Fingerprint = otherFingerprint

@@ -39,6 +39,12 @@ var mutants = []mutant{
 		edits: change("return other == f })\n", "return other == f })\n	l.pace.note(time.Since(f.since))\n")},
 	{name: "fingerprint not compared", file: "idempotency/ruling.go", pkg: "idempotency", test: "TestMismatchAtTheSameMoment",
 		edits: change(`if r.Fingerprint != f {`, `if false {`)},
+	{name: "old key executed though its record was purged meanwhile", file: "idempotency/engine.go", pkg: "idempotency", test: "TestTooOldAndPurged", quick: true,
+		edits: change(`Further: r.TooOld != nil, `, ``)},
+	{name: "further attempt makes a record", file: "idempotency/table.go", pkg: "idempotency", test: "TestTooOldAndPurged",
+		edits: change(`if t.Further || env.lacks(t.KeyDate) {`, `if env.lacks(t.KeyDate) {`)},
+	{name: "purged record of an old key taken for one that was lost", file: "idempotency/engine.go", pkg: "idempotency", test: "TestTooOldAndPurged",
+		edits: change(`!r.KeyDate.IsZero() && r.TooOld == nil {`, `!r.KeyDate.IsZero() {`)},
 	{name: "old key without a record is cancelled", file: "idempotency/cancel.go", pkg: "idempotency", test: "TestCancel",
 		edits: change(`if tooOld {`, `if tooOld && false {`)},
 	{name: "cancelled though it is out", file: "idempotency/cancel.go", pkg: "idempotency", test: "TestCancelWhatIsOutThoughTheStoreForgotIt",
@@ -155,9 +161,9 @@ var mutants = []mutant{
 	{name: "doubts of a caller not counted", file: "gateway/limit/callers.go", pkg: "gateway/limit", test: "TestUnsettled",
 		edits: change(`if cs.o.Unsettled > 0 && !open {`, `if false {`)},
 	{name: "limits refuse what is settled", file: "idempotency/engine.go", pkg: "cmd/onceway/e2e", test: "TestUnsettledOfACaller",
-		edits: change(`		return d, r.Refusal
+		edits: change(`		err = r.Refusal
 	}
-	return d, nil`, `		return d, r.Refusal
+	return d, err`, `		err = r.Refusal
 	}
 	return d, r.Refusal`)},
 	{name: "questions take the connections of requests", file: "idempotency/postgres/find.go", pkg: "idempotency/postgres", test: "TestAskHasItsOwnConnections",
@@ -249,7 +255,7 @@ func (t Resolve)`}),
 	}
 `)},
 	{name: "claim before the checks", file: "gateway/protected.go", pkg: "cmd/onceway/e2e", test: "TestOverloadRefusesBeforeTheClaim",
-		edits: change(`		Refusal: g.mayStart(in, g.retention, free),
+		edits: change(`		Refusal: g.mayStart(in, now, free), TooOld: g.tooOld(in, now),
 `, ``)},
 	{name: "answers do not count in body_budget", file: "gateway/budget.go", pkg: "cmd/onceway/e2e", test: "TestBodyBudgetOfAnswers", says: "of memory",
 		edits: change(`if b.used.Add(n) > b.limit {`, `if false {`)},
@@ -349,6 +355,8 @@ func (t Resolve)`}),
 		edits: change("r.state = 1 AND r.attempt_id", "r.state IN (1, 2) AND r.attempt_id")},
 	{name: "Postgres: claim of an operation in doubt", file: "idempotency/postgres/sql/claim_if_not_executed_or_resend.sql", pkg: "idempotency/postgres", test: "TestWhatHappensBetweenTheRoundsOfABatch",
 		edits: change("OR m.resend AND r.state = 4", "OR r.state = 4")},
+	{name: "Postgres: further attempt makes a record", file: "idempotency/postgres/moves.go", pkg: "idempotency/postgres", test: "TestPurgedBetweenTheRoundsOfABatch",
+		edits: change("range alike(m.first(), sameOfClaim)", "range alike(m.claims, sameOfClaim)")},
 	{name: "Postgres: claim with another fingerprint", file: "idempotency/postgres/sql/claim_if_not_executed_or_resend.sql", pkg: "idempotency/postgres", test: "TestConformance",
 		edits: change(" AND r.fingerprint = m.fingerprint\n", "\n")},
 	{name: "Postgres: executing can be cancelled", file: "idempotency/postgres/sql/cancel_if_not_executed.sql", pkg: "idempotency/postgres", test: "TestConformance",

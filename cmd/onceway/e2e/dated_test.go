@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/onceway/onceway/internal/ledger"
 	"github.com/onceway/onceway/internal/rig"
 )
 
@@ -44,6 +45,12 @@ func keyTooOldAnswers(t *testing.T, at *table) {
 	at.g.Do(t, r).Is(t, executed)
 	r.Header = rig.Header("Idempotency-First-Sent", old.Format(time.RFC3339))
 	at.g.Do(t, r).Is(t, replayed)
+	throttled := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Status: 429, NoEffect: true}}
+	at.g.Do(t, throttled).Is(t, rig.Want{Status: 429, State: "not_executed", Next: "resend"})
+	r = rig.Request{Key: throttled.Key, Body: "a", Header: r.Header}
+	at.g.Do(t, r).Is(t, executed)
+	at.g.Do(t, r).Is(t, replayed)
+	wantState(t, at.g, r.Key, "completed", 2)
 }
 
 func deadlineAnswers(t *testing.T, at *table) {
