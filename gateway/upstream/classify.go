@@ -28,6 +28,7 @@ type evidence struct {
 	exclusive bool // the connection carried this request and no other: HTTP/1.1
 	sealed    bool // its counter was sealed before it was read
 	wrote     bool // the counter moved, or a write was under way when it was sealed
+	unopened  bool // HTTP/2: no stream was created, and with a context that has not ended, none will be
 	drained   bool // the request's whole content had been taken by the connection
 	cause     idempotency.Cause
 	err       error
@@ -35,7 +36,7 @@ type evidence struct {
 }
 
 // classify is the only place that decides whether a request without an answer had no effect. There are
-// three proofs; whatever is not one of them is Unknown.
+// few proofs; whatever is not one of them is Unknown.
 func classify(e evidence) Outcome {
 	switch {
 	case e.step == stepBuild:
@@ -49,6 +50,8 @@ func classify(e evidence) Outcome {
 	case e.step == stepReady:
 		return NotSent{CauseNotReady, e.err}
 	case e.step == stepExchange && e.exclusive && e.sealed && !e.wrote:
+		return NotSent{CauseZeroBytes, e.err}
+	case e.step == stepExchange && e.unopened && e.ended == nil:
 		return NotSent{CauseZeroBytes, e.err}
 	default:
 		return Unknown{Cause: unknownCause(e), Phase: phase(e), Timeout: timedOut(e), Err: e.err}

@@ -39,6 +39,14 @@ func TestClassify(t *testing.T) {
 		{"nothing written", proof, NotSent{Cause: CauseZeroBytes}},
 		{"nothing written, and late", with(func(e *evidence) { e.err, e.ended = late, late }), NotSent{Cause: CauseZeroBytes}},
 
+		{"no stream", evidence{step: stepExchange, unopened: true, err: broken}, NotSent{Cause: CauseZeroBytes}},
+		{"no stream, its content untouched or empty", evidence{step: stepExchange, unopened: true, drained: true, err: reset}, NotSent{Cause: CauseZeroBytes}},
+
+		{"no stream yet, when the deadline passed", evidence{step: stepExchange, unopened: true, err: late, ended: late}, Unknown{Cause: CauseTimeout, Phase: Writing, Timeout: true}},
+		{"no stream yet, when we gave up", evidence{step: stepExchange, unopened: true, err: context.Canceled, ended: context.Canceled}, Unknown{Cause: CauseCancelled, Phase: Writing}},
+		{"no stream yet, when a broken connection and the deadline met", evidence{step: stepExchange, unopened: true, err: broken, ended: late}, Unknown{Cause: CauseTimeout, Phase: Writing, Timeout: true}},
+		{"no stream, says a head of a response", evidence{step: stepRead, unopened: true, err: broken}, Unknown{Cause: CauseLost, Phase: Reading}},
+		{"a stream", evidence{step: stepExchange, drained: true, err: broken}, Unknown{Cause: CauseLost, Phase: Waiting}},
 		{"something written", with(func(e *evidence) { e.wrote = true }), Unknown{Cause: CauseMalformed, Phase: Writing}},
 		{"not sealed", with(func(e *evidence) { e.sealed = false }), Unknown{Cause: CauseMalformed, Phase: Writing}},
 		{"shared", with(func(e *evidence) { e.exclusive = false }), Unknown{Cause: CauseLost, Phase: Writing}},
@@ -86,13 +94,17 @@ func TestClassify(t *testing.T) {
 func TestClassifyProvesNothingElse(t *testing.T) {
 	errs := []error{nil, io.EOF, context.DeadlineExceeded, syscall.ECONNRESET, errDead, errSealed, errDead}
 	for s := range step(10) {
-		for bits := range 16 {
+		for bits := range 64 {
 			for _, err := range errs {
-				e := evidence{step: s, exclusive: bits&1 > 0, sealed: bits&2 > 0, wrote: bits&4 > 0, drained: bits&8 > 0, err: err}
+				e := evidence{step: s, exclusive: bits&1 > 0, sealed: bits&2 > 0, wrote: bits&4 > 0, drained: bits&8 > 0, unopened: bits&16 > 0, err: err}
+				if bits&32 > 0 {
+					e.ended = context.DeadlineExceeded
+				}
 				_, notSent := classify(e).(NotSent)
 				early := s >= stepBuild && s <= stepReady
 				zero := s == stepExchange && e.exclusive && e.sealed && !e.wrote
-				if notSent != (early || zero) {
+				streamless := s == stepExchange && e.unopened && e.ended == nil
+				if notSent != (early || zero || streamless) {
 					t.Errorf("%+v: %s", e, describe(classify(e)))
 				}
 			}

@@ -6,7 +6,7 @@
 //   - a request is written to at most one connection: nothing here or in net/http sends it again, not
 //     after a reset, not on a redirect, not for a client that asks for it by a header;
 //   - [NotSent] is a proof. Either there was no connection, or not one byte was written to it, as
-//     counted on our own side of a connection that carried nothing else;
+//     counted on our own side of a connection that carried nothing else, or, on HTTP/2, no stream was created;
 //   - [Answered] is a whole response: its end was proven by its framing, and its content is here;
 //   - everything else is [Unknown].
 //

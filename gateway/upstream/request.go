@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -39,15 +40,19 @@ type Request struct {
 // where an http.Header takes one for each name.
 type Field struct{ Name, Value string }
 
-// parcel is what net/http needs besides the http.Request itself.
+// parcel is what net/http needs besides the http.Request itself, and what it leaves behind.
 type parcel struct {
-	url  url.URL
-	body body
+	url   url.URL
+	body  body
+	trace httptrace.ClientTrace
+	begun atomic.Bool // net/http has come to the request's head: there may be a stream
 }
+
+func (p *parcel) begin(string, []string) { p.begun.Store(true) }
 
 // prepare builds the request for an HTTP/2 connection to target t. It can be sent once only: its body has
 // no second reader, and there is no GetBody.
-func (t *target) prepare(ctx context.Context, r *Request) (*http.Request, *body, error) {
+func (t *target) prepare(ctx context.Context, r *Request) (*http.Request, *parcel, error) {
 	p := new(parcel)
 	p.url.Scheme, p.url.Host = t.scheme, t.authority
 	if strings.HasPrefix(r.Target, "//") {
@@ -65,7 +70,8 @@ func (t *target) prepare(ctx context.Context, r *Request) (*http.Request, *body,
 		return nil, nil, errTarget
 	}
 
-	q := blank.WithContext(ctx)
+	p.trace.WroteHeaderField = p.begin
+	q := blank.WithContext(httptrace.WithClientTrace(ctx, &p.trace))
 	q.Method, q.URL, q.Host, q.Header = r.Method, &p.url, r.Host, make(http.Header, len(r.Fields)+1)
 	for _, f := range r.Fields {
 		q.Header[f.Name] = append(q.Header[f.Name], f.Value)
@@ -80,7 +86,7 @@ func (t *target) prepare(ctx context.Context, r *Request) (*http.Request, *body,
 	} else {
 		p.body.drained.Store(true)
 	}
-	return q, &p.body, nil
+	return q, p, nil
 }
 
 var blank = &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
