@@ -60,7 +60,7 @@ func NewEngine(store Store, committer *Committer, lease *Lease, cache Cache) *En
 	}
 	e.asks = newReads(e.reader(e.ask), committer.o.Timeout, committer.o.Pacer.Yield)
 	e.finds = newReads(e.reader(store.Find), committer.o.Timeout, committer.o.Pacer.Yield)
-	e.watches = newWatches(e.FindAll, committer.o.Pacer.Spread)
+	e.watches = newWatches(e.FindAll, committer.o.Timeout, committer.o.Pacer.Spread)
 	written := func(r *Record) {
 		e.forget(r)
 		e.watches.changed(r.ID)

@@ -7,8 +7,8 @@ import (
 
 // Wait holds a Busy decision until the attempt has an outcome, at most d, and returns it: of that
 // attempt, not of a later one. If there is none, the last look into the store decides what is said:
-// settled is false only if the record was still executing after d had passed. Only the end of ctx cuts
-// the wait short; it must not be a request's, since a half-closed client still reads.
+// settled is false only if the record was still executing after d had passed. A store that fails for a while
+// does not end the wait, see await; the error is its own. Only the end of ctx cuts the wait short; it must not be a request's, since a half-closed client still reads.
 func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Outcome, settled bool, err error) {
 	var unrecorded *Outcome
 	if d.flight != nil && d.flight.granted && wait > 0 {
@@ -27,7 +27,11 @@ func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Ou
 		wait = 0
 	}
 	n := d.Record.Attempt.N
-	rec, err := e.await(ctx, e.Find, d.Record.ID, wait, func(r Record) bool { return r.State != Executing || r.Attempt.N != n })
+	var known Record
+	if d.flight == nil {
+		known = d.Record // as the store told this very request
+	}
+	rec, err := e.await(ctx, e.Find, d.Record.ID, known, wait, func(r Record) bool { return r.State != Executing || r.Attempt.N != n })
 	if unrecorded != nil && (err != nil || rec.State == Executing && rec.Attempt.N == n) {
 		return *unrecorded, true, nil
 	}
@@ -62,34 +66,51 @@ func (e *Engine) Await(ctx context.Context, id OperationID, wait time.Duration, 
 
 // AwaitStored is Await without what is in memory, apart from answers in the spool.
 func (e *Engine) AwaitStored(ctx context.Context, id OperationID, wait time.Duration, enough func(Record) bool) (Record, error) {
-	return e.await(ctx, e.asked, id, wait, enough)
+	return e.await(ctx, e.asked, id, Record{}, wait, enough)
 }
 
 // await looks by itself when it begins and when its time is over. What lies in between comes from the watch,
 // which has one connection, and only while it looks, whatever the number of those who wait.
-func (e *Engine) await(ctx context.Context, find func(context.Context, OperationID) (Record, error), id OperationID, wait time.Duration, enough func(Record) bool) (Record, error) {
-	look := context.WithoutCancel(ctx)
+//
+// A store that restarts throws nobody out: until looks have failed for as long as a store may take to answer, what
+// was seen last stands. That is known, if it has an id, or what was seen during this call, so it was true since the
+// caller asked. Only who knows nothing yet is told of the first failure.
+func (e *Engine) await(ctx context.Context, find func(context.Context, OperationID) (Record, error), id OperationID, known Record, wait time.Duration, enough func(Record) bool) (Record, error) {
+	look := func(known Record) (Record, error) {
+		begun := time.Now()
+		rec, err := find(context.WithoutCancel(ctx), id)
+		if known.ID == id && e.hiccup(err, begun) {
+			return known, nil
+		}
+		return rec, err
+	}
 	if wait <= 0 {
-		return find(look, id)
+		return look(known)
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	s := e.watches.sit(id) // before the first look, so that no change falls between the two
 	defer s.leave()
-	rec, err := find(look, id)
+	rec, err := look(known)
 	if err != nil || enough(rec) {
 		return rec, err
 	}
 	seen, found, err := s.wait(ctx, timer.C, enough)
-	switch {
-	case found:
+	if err != nil || found {
 		return seen, err
-	case ctx.Err() == nil:
-		return find(look, id)
-	case seen.ID == id:
-		return seen, nil
 	}
-	return rec, nil
+	if seen.ID == id {
+		rec = seen
+	}
+	if ctx.Err() != nil {
+		return rec, nil
+	}
+	return look(rec)
+}
+
+// hiccup reports whether a look that began at begun has failed sooner than a store may take to answer.
+func (e *Engine) hiccup(err error, begun time.Time) bool {
+	return err != nil && time.Since(begun) < e.committer.o.Timeout
 }
 
 // bodiesAtOnce is how many records that may have bodies one query of the store reads.
@@ -106,16 +127,21 @@ func (e *Engine) outline(ctx context.Context, ids []OperationID) ([]Record, erro
 			return nil, err
 		}
 		for _, r := range found {
-			if r.Response != nil {
-				light := *r.Response // the cache may hold the one with the body
-				light.Body = nil
-				r.Response = &light
-			}
-			records = append(records, r)
+			records = append(records, light(r))
 		}
 		ids = ids[n:]
 	}
 	return records, nil
+}
+
+// light returns r without the body of its answer.
+func light(r Record) Record {
+	if r.Response != nil {
+		without := *r.Response // the cache may hold the one with the body
+		without.Body = nil
+		r.Response = &without
+	}
+	return r
 }
 
 // AwaitAll is Await for several operations at once: until enough has said so of each of them. It returns
@@ -144,9 +170,12 @@ func (e *Engine) AwaitAll(ctx context.Context, ids []OperationID, wait time.Dura
 			continue
 		}
 		waited = true
-		_, found, err := s.wait(ctx, timer.C, enough)
+		seen, found, err := s.wait(ctx, timer.C, enough)
 		if err != nil {
 			return nil, err
+		}
+		if seen.ID == ids[i] {
+			records[i] = light(seen)
 		}
 		if !found {
 			break
@@ -155,7 +184,12 @@ func (e *Engine) AwaitAll(ctx context.Context, ids []OperationID, wait time.Dura
 	if !waited || ctx.Err() != nil {
 		return records, nil
 	}
-	return e.outline(look, ids)
+	begun := time.Now()
+	last, err := e.outline(look, ids)
+	if e.hiccup(err, begun) {
+		return records, nil
+	}
+	return last, err
 }
 
 // CloseWatches returns when nothing of the engine looks at the store for those who wait any more. It is

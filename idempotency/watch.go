@@ -15,8 +15,13 @@ import (
 //
 // What this gateway writes itself is looked at again at once; the store is asked in between for what others
 // write. While nobody waits nothing runs.
+//
+// A look that fails is no news: what was seen last stands, until looks have failed for so long that the store is
+// called away.
 type watches struct {
 	look func(ctx context.Context, ids []OperationID) ([]Record, error)
+	// away is how long looks must have failed before those who wait are told.
+	away time.Duration
 	// spread returns a part of d that differs between gateways, so that they do not ask in step.
 	spread func(OperationID, time.Duration) time.Duration
 
@@ -40,11 +45,12 @@ type watch struct {
 	due     time.Time
 	pause   time.Duration
 
-	// What the last look found, and its round. News is closed and made anew with each look that found
-	// something else than the one before, or came long after the last time.
+	// What the last look found that did not fail, and its round. News is closed and made anew with each look that
+	// found something else than the one before, or came long after the last time, or failed like all for too long.
 	round  uint64
 	rec    Record
-	err    error
+	err    error     // of the last look
+	since  time.Time // when the first look began of those that have failed since
 	news   chan struct{}
 	told   time.Time
 	heard  uint64 // the round of the last news
@@ -69,8 +75,8 @@ const (
 	watchedAtOnce = 128
 )
 
-func newWatches(look func(context.Context, []OperationID) ([]Record, error), spread func(OperationID, time.Duration) time.Duration) *watches {
-	return &watches{look: look, spread: spread, of: make(map[OperationID]*watch), wake: make(chan struct{}, 1), left: make(chan struct{}, 1)}
+func newWatches(look func(context.Context, []OperationID) ([]Record, error), away time.Duration, spread func(OperationID, time.Duration) time.Duration) *watches {
+	return &watches{look: look, away: away, spread: spread, of: make(map[OperationID]*watch), wake: make(chan struct{}, 1), left: make(chan struct{}, 1)}
 }
 
 // seat is a place at a watch.
@@ -78,7 +84,8 @@ type seat struct {
 	ws    *watches
 	id    OperationID
 	w     *watch
-	since uint64
+	since uint64    // the round when it was taken
+	taken time.Time // the same, by the clock
 }
 
 // sit takes a place at the watch of an operation. It is left by leave. Changes are noticed from now on, but
@@ -95,7 +102,7 @@ func (ws *watches) sit(id OperationID) *seat {
 	}
 	w.waiting++
 	w.joined = ws.round
-	return &seat{ws: ws, id: id, w: w, since: ws.round}
+	return &seat{ws: ws, id: id, w: w, since: ws.round, taken: time.Now()}
 }
 
 func (s *seat) leave() {
@@ -116,16 +123,18 @@ func (s *seat) leave() {
 	}
 }
 
-// wait returns the first look that is enough, or that failed. False says that the timer or ctx ended first;
-// then it returns the last look, if there was one.
+// wait returns the first look that is enough. False says that the timer or ctx ended first; then it returns the
+// last look, if there was one. The error is that of looks which have failed for too long.
 func (s *seat) wait(ctx context.Context, timer <-chan time.Time, enough func(Record) bool) (rec Record, found bool, err error) {
 	for {
 		rec, fresh, news, err := s.latest()
 		switch {
+		case err != nil:
+			return rec, false, err
 		case !fresh:
 			rec = Record{}
-		case err != nil || enough(rec):
-			return rec, true, err
+		case enough(rec):
+			return rec, true, nil
 		}
 		select {
 		case <-news:
@@ -137,7 +146,8 @@ func (s *seat) wait(ctx context.Context, timer <-chan time.Time, enough func(Rec
 	}
 }
 
-// latest returns the last look, whether it began after the seat was taken, and what ends with the next news.
+// latest returns the last look, whether it began after the seat was taken, and what ends with the next news. The
+// error is that of looks which have failed for too long; who has come since has heard from the store by himself.
 func (s *seat) latest() (rec Record, fresh bool, news <-chan struct{}, err error) {
 	ws := s.ws
 	ws.mu.Lock()
@@ -152,7 +162,10 @@ func (s *seat) latest() (rec Record, fresh bool, news <-chan struct{}, err error
 		}
 		go ws.run()
 	}
-	return s.w.rec, s.w.round > s.since, s.w.news, s.w.err
+	if s.w.err != nil && time.Since(latest(s.w.since, s.taken)) >= ws.away {
+		err = s.w.err
+	}
+	return s.w.rec, s.w.round > s.since, s.w.news, err
 }
 
 // changed says that this gateway has written something about an operation. It is on the way of every write:
@@ -264,6 +277,7 @@ func (ws *watches) lookAt(ids []OperationID) {
 	ws.round++
 	round := ws.round
 	ws.mu.Unlock()
+	begun := time.Now()
 	records, err := ws.look(context.Background(), ids)
 	now := time.Now()
 	ws.mu.Lock()
@@ -273,13 +287,20 @@ func (ws *watches) lookAt(ids []OperationID) {
 		if w == nil {
 			continue
 		}
-		rec := Record{ID: id}
-		if err == nil {
-			rec = records[i]
+		var news bool
+		if err != nil {
+			if w.err == nil {
+				w.since = begun
+			}
+			news = now.Sub(w.since) >= ws.away
+		} else {
+			rec := records[i]
+			same := w.round > 0 && rec.Revision == w.rec.Revision && rec.State == w.rec.State
+			news = !same || w.heard <= w.joined || now.Sub(w.told) >= retell
+			w.round, w.rec = round, rec
 		}
-		same := err == nil && w.err == nil && w.round > 0 && rec.Revision == w.rec.Revision && rec.State == w.rec.State
-		w.round, w.rec, w.err = round, rec, err
-		if !same || w.heard <= w.joined || now.Sub(w.told) >= retell {
+		w.err = err
+		if news {
 			w.told, w.heard = now, round
 			close(w.news)
 			w.news = make(chan struct{})

@@ -7,7 +7,7 @@ import (
 
 // Whoever writes does not wait while the watches are walked through.
 func TestAWriteDoesNotWaitForWatches(t *testing.T) {
-	ws := newWatches(nil, nil)
+	ws := newWatches(nil, 0, nil)
 	id := OperationID{1}
 	s := ws.sit(id)
 	ws.mu.Lock()

@@ -296,16 +296,105 @@ func TestTheEndOfWaits(t *testing.T) {
 	})
 }
 
-func TestAwaitWithoutAStore(t *testing.T) {
-	bubble(t, func(t *testing.T, g *gateway) {
-		x := g.begin(t, request("order"), idempotency.Granted).Execution
-		wait := g.awaits(t.Context(), request("order"), time.Minute, settled)
-		time.Sleep(time.Second)
-		g.store.set(func(s *faulty) { s.find = func(context.Context) error { return errBroken } })
-		if o := <-wait; !errors.Is(o.err, errBroken) {
-			t.Errorf("%v, %v", o.Record.State, o.err)
+// waiters are all who can wait for an operation that another gateway executes: a retry, one who asks, and one who
+// asks about it among others.
+func (g *gateway) waiters(t *testing.T, wait time.Duration) map[string]<-chan told {
+	many := make(chan told, 1)
+	begun := time.Now()
+	go func() {
+		o := told{}
+		rs, err := g.engine.AwaitAll(t.Context(), []idempotency.OperationID{request("another").ID, request("order").ID}, wait, settled)
+		if err == nil {
+			o.Record = rs[1]
 		}
-		g.store.set(func(s *faulty) { s.find = nil })
+		o.err, o.took = err, time.Since(begun)
+		many <- o
+	}()
+	return map[string]<-chan told{
+		"a retry":            g.waits(t, g.begin(t, request("order"), idempotency.Busy), wait),
+		"a question":         g.awaits(t.Context(), request("order"), wait, settled),
+		"a question of many": many,
+	}
+}
+
+// A store that restarts within its time throws nobody out who waits, whether its looks fail or hang meanwhile.
+func TestWaitersOutlastARestart(t *testing.T) {
+	const away = storeTimeout - 100*time.Millisecond
+	for name, look := range map[string]func(up <-chan struct{}) error{
+		"refused": func(<-chan struct{}) error { return errBroken },
+		"hanging": func(up <-chan struct{}) error { <-up; return errBroken },
+	} {
+		t.Run(name, func(t *testing.T) {
+			pair(t, func(t *testing.T, a, b *gateway) {
+				x := a.begin(t, request("order"), idempotency.Granted).Execution
+				waits := b.waiters(t, 20*time.Second)
+				for range 3 { // each has its own time
+					time.Sleep(time.Second)
+					up := make(chan struct{})
+					b.store.set(func(s *faulty) { s.find = func(context.Context) error { return look(up) } })
+					time.Sleep(away)
+					b.store.set(func(s *faulty) { s.find = nil })
+					close(up)
+				}
+				time.Sleep(time.Second)
+				after := 4*time.Second + 3*away
+				x.Complete(answer("made"))
+				for who, wait := range waits {
+					if o := <-wait; o.err != nil || o.Record.State != idempotency.Completed || o.took < after || o.took > after+300*time.Millisecond {
+						t.Errorf("%s: %v, %v after %v", who, o.Record.State, o.err, o.took)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Who waited is told what was seen last if the store restarts just when the wait is over.
+func TestAWaitThatEndsDuringARestart(t *testing.T) {
+	pair(t, func(t *testing.T, a, b *gateway) {
+		x := a.begin(t, request("order"), idempotency.Granted).Execution
+		waits := b.waiters(t, 2*time.Second)
+		time.Sleep(time.Second)
+		b.store.set(func(s *faulty) { s.find = func(context.Context) error { return errBroken } })
+		for who, wait := range waits {
+			if o := <-wait; o.err != nil || o.settled || o.Record.State != idempotency.Executing || o.took != 2*time.Second {
+				t.Errorf("%s: %v, settled %v, %v after %v", who, o.Record.State, o.settled, o.err, o.took)
+			}
+		}
+		b.store.set(func(s *faulty) { s.find = nil })
+		x.Complete(answer("made"))
+	})
+}
+
+// A retry whose very claim was answered knows enough for its answer.
+func TestARestartRightAfterTheClaim(t *testing.T) {
+	pair(t, func(t *testing.T, a, b *gateway) {
+		x := a.begin(t, request("order"), idempotency.Granted).Execution
+		d := b.begin(t, request("order"), idempotency.Busy)
+		b.store.set(func(s *faulty) { s.find = func(context.Context) error { return errBroken } })
+		for _, wait := range []time.Duration{0, time.Second} {
+			if o := <-b.waits(t, d, wait); o.err != nil || o.settled || o.Record.State != idempotency.Executing || o.took != wait {
+				t.Errorf("%v, settled %v, %v after %v instead of %v", o.Record.State, o.settled, o.err, o.took, wait)
+			}
+		}
+		b.store.set(func(s *faulty) { s.find = nil })
+		x.Complete(answer("made"))
+	})
+}
+
+// A store that stays away is told of once it has had its time.
+func TestAwaitWithoutAStore(t *testing.T) {
+	pair(t, func(t *testing.T, a, b *gateway) {
+		x := a.begin(t, request("order"), idempotency.Granted).Execution
+		waits := b.waiters(t, time.Minute)
+		time.Sleep(time.Second)
+		b.store.set(func(s *faulty) { s.find = func(context.Context) error { return errBroken } })
+		for who, wait := range waits {
+			if o := <-wait; !errors.Is(o.err, errBroken) || o.took < time.Second+storeTimeout || o.took > time.Second+storeTimeout+500*time.Millisecond {
+				t.Errorf("%s: %v, %v after %v", who, o.Record.State, o.err, o.took)
+			}
+		}
+		b.store.set(func(s *faulty) { s.find = nil })
 		x.Complete(answer("made"))
 	})
 }
