@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/onceway/onceway/gateway/telemetry"
 	"github.com/onceway/onceway/idempotency"
 	"github.com/onceway/onceway/idempotency/spool"
+	"github.com/onceway/onceway/idempotency/sqlite"
 	"github.com/onceway/onceway/migrations"
 )
 
@@ -156,7 +156,9 @@ func (s *server) checks() []admin.Check {
 			return err
 		}},
 	}
-	if !strings.HasPrefix(s.config.Store, "sqlite:") { // whose file nobody can migrate meanwhile
+	if file, ok := s.store.recordStore.(*sqlite.Store); ok {
+		checks = append(checks, admin.Check{Name: "file", Run: func(context.Context) error { return file.InPlace() }})
+	} else { // nobody can migrate a file meanwhile
 		checks = append(checks, admin.Check{Name: "schema", Fresh: schemaFresh, Run: func(ctx context.Context) error {
 			return migrations.Check(ctx, s.config.Store)
 		}})

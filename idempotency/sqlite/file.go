@@ -68,6 +68,19 @@ func Resolve(path string) (string, error) {
 	return there, nil
 }
 
+// InPlace returns an error if the file that was opened is no longer the one at its path. Whatever is written now goes
+// with the process: the next one would not find it, and execute all of it again.
+func (s *Store) InPlace() error {
+	info, err := os.Stat(s.path)
+	if err == nil && !os.SameFile(info, s.file) {
+		err = errors.New("another file has taken its place")
+	}
+	if err != nil {
+		return fmt.Errorf("store %s: the file that is open has been moved or deleted: %w; put it back, or stop the gateway", s.path, err)
+	}
+	return nil
+}
+
 // create makes an empty file that only its owner can read, for it will hold callers' data, if there
 // is none.
 func create(path string) error {

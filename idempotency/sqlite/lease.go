@@ -30,12 +30,12 @@ func (s *Store) Acquire(ctx context.Context, i idempotency.Instance, _ time.Dura
 	return o, nil
 }
 
-// Renew implements [idempotency.LeaseStore]. It only looks whether o still has the lease.
+// Renew implements [idempotency.LeaseStore]. It only looks whether o still has the lease, and the store its file.
 func (s *Store) Renew(_ context.Context, o idempotency.Owner, _ time.Duration) error {
 	if !s.holds(o) {
 		return idempotency.ErrLeaseLost
 	}
-	return nil
+	return s.InPlace()
 }
 
 // GiveBack implements [idempotency.LeaseStore].

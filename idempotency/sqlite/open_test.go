@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/onceway/onceway/idempotency"
 	"github.com/onceway/onceway/idempotency/sqlite"
@@ -244,5 +245,33 @@ func TestNamesThatAreRefused(t *testing.T) {
 	}
 	if there, err := sqlite.Resolve(filepath.Join(dir, "new.db")); err != nil || filepath.Base(there) != "new.db" {
 		t.Errorf("%s, %v", there, err)
+	}
+}
+
+// Whoever lost his file must not go on: the next process would know of nothing that he writes.
+func TestALeaseNeedsTheFile(t *testing.T) {
+	path := migrated(t)
+	s := open(t, path, sqlite.Options{})
+	owner, err := s.Acquire(t.Context(), idempotency.Instance{ID: idempotency.NewAttemptID(), Longest: time.Minute}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := path + ".elsewhere"
+	for _, step := range []struct {
+		does func() error
+		want string
+	}{
+		{func() error { return nil }, ""},
+		{func() error { return os.Rename(path, elsewhere) }, "has been moved or deleted"},
+		{func() error { return os.WriteFile(path, nil, 0o600) }, "another file has taken its place"},
+		{func() error { return os.Rename(elsewhere, path) }, ""},
+	} {
+		if err := step.does(); err != nil {
+			t.Fatal(err)
+		}
+		err := s.Renew(t.Context(), owner, time.Minute)
+		if err == nil && step.want != "" || err != nil && (step.want == "" || !strings.Contains(err.Error(), step.want)) {
+			t.Errorf("error is %v, want %q", err, step.want)
+		}
 	}
 }

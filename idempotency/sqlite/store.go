@@ -16,6 +16,7 @@ import (
 // and is safe for concurrent use.
 type Store struct {
 	path    string
+	file    os.FileInfo // of what was opened
 	options Options
 	lock    *os.File
 
@@ -74,6 +75,9 @@ func Open(_ context.Context, path string, o Options) (*Store, error) {
 
 func (s *Store) connect() (err error) {
 	if err := create(s.path); err != nil {
+		return err
+	}
+	if s.file, err = os.Stat(s.path); err != nil {
 		return err
 	}
 	var opened []*conn

@@ -3,6 +3,8 @@ package e2e
 import (
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -148,6 +150,23 @@ func TestReadyOnlyWithItsSchema(t *testing.T) {
 	}{{"down", g.AwaitNotReady}, {"up", g.AwaitReady}} {
 		if code, _, errs := rig.Run(t, t.TempDir(), "migrate", step.verb, "--store", dsn); code != 0 {
 			t.Fatalf("migrate %s: %d %s", step.verb, code, errs)
+		}
+		step.wait(t)
+	}
+}
+
+// A gateway whose file somebody has taken away says so: it is not ready, until the file is back.
+func TestReadyOnlyWithItsFile(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	path := filepath.Join(t.TempDir(), "onceway.db")
+	g := rig.Serve(t, rig.Config{Store: "sqlite:" + path, Targets: []string{b.URL()}})
+	for _, step := range []struct {
+		from, to string
+		wait     func(testing.TB)
+	}{{path, path + ".away", g.AwaitNotReady}, {path + ".away", path, g.AwaitReady}} {
+		if err := os.Rename(step.from, step.to); err != nil {
+			t.Fatal(err)
 		}
 		step.wait(t)
 	}
