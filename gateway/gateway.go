@@ -240,6 +240,7 @@ func (g *Gateway) recoverFrom(w *recorder, ev *telemetry.Event) {
 		if fault != http.ErrAbortHandler {
 			g.panicked(ev.Context(), fault)
 		}
+		w.abandon()
 		panic(http.ErrAbortHandler)
 	}
 	g.panicked(ev.Context(), fault)

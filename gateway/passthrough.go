@@ -11,6 +11,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/route"
@@ -27,18 +28,42 @@ type passing struct {
 type passingKey struct{}
 
 // pass streams a request through, both ways, without a record.
-func (g *Gateway) pass(w http.ResponseWriter, r *http.Request, b *bound, t route.Target, ev *telemetry.Event, unprotected bool) {
+func (g *Gateway) pass(w *recorder, r *http.Request, b *bound, t route.Target, ev *telemetry.Event, unprotected bool) {
 	ev.Upstream = b.observed
 	if unprotected {
 		ev.State = problem.Unprotected
 	}
 	p := &passing{target: t, unprotected: unprotected, ev: ev}
-	if r.Body != http.NoBody {
-		// Over HTTP/1.1 net/http would read the whole request before it lets an answer begin.
-		_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 needs no permission
+	in := r
+	r = in.WithContext(context.WithValue(ev.Context(), passingKey{}, p))
+	if in.Body != http.NoBody && in.ProtoMajor == 1 { // HTTP/2 needs no permission
+		// net/http would read the whole request before it lets an answer begin.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		w.upload = &upload{ReadCloser: in.Body}
+		r.Body = w.upload // not of in, whose body net/http recognises as its own
 	}
-	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ev.Context(), passingKey{}, p)))
+	b.proxy.ServeHTTP(w, r)
 }
+
+// upload is the body of an HTTP/1 request that may be answered before it has ended. With full duplex on,
+// net/http leaves such a body alone; and where the transport still waits for more of it when the handler ends,
+// net/http interrupts that and takes whatever comes next for a further request, although it is the rest of the
+// body. So an answer that begins before we have seen the end is the connection's last.
+type upload struct {
+	io.ReadCloser
+	ended atomic.Bool
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	if err == io.EOF {
+		u.ended.Store(true)
+	}
+	return n, err
+}
+
+// unfinished reports whether there is an upload whose end has not been seen.
+func (u *upload) unfinished() bool { return u != nil && !u.ended.Load() }
 
 // newProxy makes the proxy of unprotected requests. It is the standard library's, which flushes streams
 // at once, upgrades connections, and forwards 1xx and trailers.

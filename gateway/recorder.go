@@ -12,13 +12,16 @@ import (
 // recorder remembers the status for the event, and bounds how long a client may take with an answer of
 // ours: net/http reads what is left of a body before it answers, and waits for ever for a client that
 // does not read. What streams through has no such bounds. Unwrap lets http.ResponseController through.
+//
+// It also sees to it that no byte of a body is ever taken for a further request: see upload.
 type recorder struct {
 	http.ResponseWriter
 	body    io.Reader // of the request, where what is not read of it stands in the way of the answer
 	status  int
-	streams bool // passed through
-	unread  bool // there is a request body, and it has not been read to its end
-	bounded bool // a write deadline is set
+	streams bool    // passed through
+	upload  *upload // the body of what is passed through, if net/http does not look after it
+	unread  bool    // there is a request body, and it has not been read to its end
+	bounded bool    // a write deadline is set
 
 	// What pages may know of the answer.
 	request  *http.Request
@@ -40,6 +43,8 @@ func newRecorder(w http.ResponseWriter, r *http.Request) *recorder {
 const (
 	lingerFor   = 5 * time.Second // each
 	lingerBytes = 64 << 20
+
+	lingerBeforeEnd = 500 * time.Millisecond // where only our return tells the client that this was the answer
 )
 
 func (w *recorder) WriteHeader(status int) {
@@ -48,6 +53,9 @@ func (w *recorder) WriteHeader(status int) {
 		w.pages.Answer(w.Header(), w.request, w.readable)
 		if !w.streams && !w.bounded {
 			w.bound()
+		}
+		if w.upload.unfinished() {
+			w.Header().Set("Connection", "close")
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -73,16 +81,30 @@ func (w *recorder) bound() {
 // finish hands the answer to the kernel and takes the deadline off: the connection may have further
 // requests.
 func (w *recorder) finish() {
-	if !w.bounded {
+	within := lingerFor
+	if w.upload.unfinished() && w.status != 0 {
+		w.unread, w.body = true, w.upload
+		if w.Header()["Content-Length"] == nil {
+			within = lingerBeforeEnd
+		}
+	} else if !w.bounded {
 		return
 	}
 	c := http.NewResponseController(w.ResponseWriter)
 	_ = c.Flush()
 	if w.unread && w.body != nil {
-		_ = c.SetReadDeadline(time.Now().Add(lingerFor))
+		_ = c.SetReadDeadline(time.Now().Add(within))
 		_, _ = io.CopyN(io.Discard, w.body, lingerBytes) // nothing, if net/http has read it all
 	}
 	_ = c.SetWriteDeadline(time.Time{})
+}
+
+// abandon is for an answer that is to be cut: net/http would wait for the rest of the request first.
+func (w *recorder) abandon() {
+	if w.upload.unfinished() {
+		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now())
+		_, _ = w.upload.Read(make([]byte, 1)) // when whoever reads it now has stopped
+	}
 }
 
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

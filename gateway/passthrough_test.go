@@ -1,0 +1,248 @@
+package gateway_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// rawBackend answers with what it is told, when it is told, whatever has come of the request by then. Of each
+// connection it reads one request.
+type rawBackend struct {
+	address string
+	mu      sync.Mutex
+	seen    []string // methods and paths
+}
+
+func serveHalfRead(t *testing.T, answer func(c net.Conn, r *http.Request)) *rawBackend {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	b := &rawBackend{address: l.Addr().String()}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				r, err := http.ReadRequest(bufio.NewReader(c))
+				if err != nil {
+					return
+				}
+				b.mu.Lock()
+				b.seen = append(b.seen, r.Method+" "+r.URL.Path)
+				b.mu.Unlock()
+				answer(c, r)
+			}()
+		}
+	}()
+	return b
+}
+
+func (b *rawBackend) requests() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Join(b.seen, ", ")
+}
+
+func (r *rig) dial(t *testing.T) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	c, err := net.Dial("tcp", r.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c, bufio.NewReader(c)
+}
+
+const allRequired = "caller: {none: {}}\nupstreams: {b: {targets: ['BACKEND']}}\nroutes:\n- {name: all, match: {path: '/**'}, upstream: b}\n"
+
+// unfinishedBodies are the beginnings of bodies of 4096 bytes. What is there of the first is not passed on before
+// the chunk has ended.
+var unfinishedBodies = map[string]string{
+	inAChunk: "Transfer-Encoding: chunked\r\n\r\n1000\r\nx",
+	"chunks": "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+	"length": "Content-Length: 4096\r\n\r\nx",
+}
+
+const inAChunk = "in a chunk"
+
+const smuggled = "POST /pay HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+// Whatever a backend answers before it has the whole body, and whenever, the rest of the body is no request.
+func TestABodyNeverBecomesARequest(t *testing.T) {
+	for name, answer := range map[string]func(c net.Conn, r *http.Request){
+		"at once": func(c net.Conn, _ *http.Request) {
+			io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+			io.Copy(io.Discard, c)
+		},
+		"after a part": func(c net.Conn, r *http.Request) {
+			io.ReadFull(r.Body, make([]byte, 1))
+			io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+			io.Copy(io.Discard, c)
+		},
+		"in chunks": func(c net.Conn, r *http.Request) {
+			io.ReadFull(r.Body, make([]byte, 1))
+			io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n")
+			io.Copy(io.Discard, c)
+		},
+		"without content": func(c net.Conn, r *http.Request) {
+			io.ReadFull(r.Body, make([]byte, 1))
+			io.WriteString(c, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n")
+			io.Copy(io.Discard, c)
+		},
+	} {
+		for framing, body := range unfinishedBodies {
+			for _, version := range []string{"1.1", "1.0"} {
+				if version == "1.0" && framing != "length" || framing == inAChunk && name != "at once" {
+					continue
+				}
+				t.Run(name+" "+framing+" "+version, func(t *testing.T) {
+					t.Parallel()
+					b := serveHalfRead(t, answer)
+					r := startAt(t, "http://"+b.address, allRequired)
+					c, in := r.dial(t)
+					io.WriteString(c, "PUT /early HTTP/"+version+"\r\nHost: a\r\nConnection: keep-alive\r\n"+body)
+					resp := finalAnswer(t, in)
+					if _, err := io.ReadAll(resp.Body); err != nil || !resp.Close {
+						t.Errorf("%v: %+v", err, resp)
+					}
+					io.WriteString(c, smuggled)
+					c.(*net.TCPConn).CloseWrite()
+					if more, _ := io.ReadAll(in); len(more) > 0 {
+						t.Errorf("a second answer: %q", more)
+					}
+					if got := b.requests(); got != "PUT /early" {
+						t.Errorf("the backend got %s", got)
+					}
+				})
+			}
+		}
+	}
+}
+
+// finalAnswer reads the first answer that is no 1xx.
+func finalAnswer(t *testing.T, in *bufio.Reader) *http.Response {
+	t.Helper()
+	for {
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode >= 200 {
+			return resp
+		}
+	}
+}
+
+// What we refuse ourselves, passing it through or not, ends no other way.
+func TestARefusedBodyNeverBecomesARequest(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	for _, method := range []string{"PUT", "POST"} { // to a backend that is not there, and without a key
+		for framing, body := range unfinishedBodies {
+			t.Run(method+" "+framing, func(t *testing.T) {
+				t.Parallel()
+				r := startAt(t, "http://"+gone.Addr().String(), allRequired)
+				c, in := r.dial(t)
+				io.WriteString(c, method+" /early HTTP/1.1\r\nHost: a\r\n"+body+smuggled)
+				c.(*net.TCPConn).CloseWrite()
+				if resp := finalAnswer(t, in); resp.StatusCode < 400 || !resp.Close {
+					t.Errorf("%+v", resp)
+				} else if _, err := io.ReadAll(resp.Body); err != nil {
+					t.Error(err)
+				}
+				if more, _ := io.ReadAll(in); len(more) > 0 {
+					t.Errorf("a second answer: %q", more)
+				}
+			})
+		}
+	}
+}
+
+// Both directions of an answer that began before its request had ended go on, and end in good order.
+func TestAnAnswerThatBeganEarlyStreamsOn(t *testing.T) {
+	b := serveHalfRead(t, func(c net.Conn, r *http.Request) {
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for buf := make([]byte, 1); ; {
+			if _, err := io.ReadFull(r.Body, buf); err != nil {
+				break
+			}
+			fmt.Fprintf(c, "1\r\n%s\r\n", buf)
+		}
+		io.WriteString(c, "0\r\n\r\n")
+	})
+	r := startAt(t, "http://"+b.address, allRequired)
+	c, in := r.dial(t)
+	io.WriteString(c, "PUT /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+	resp := finalAnswer(t, in)
+	if !resp.Close {
+		t.Error("the connection would be kept")
+	}
+	for _, piece := range []string{"a", "b", "c"} {
+		io.WriteString(c, "1\r\n"+piece+"\r\n")
+		got := make([]byte, 1)
+		if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != piece {
+			t.Fatalf("%q %v", got, err)
+		}
+	}
+	io.WriteString(c, "0\r\n\r\n")
+	if last, err := io.ReadAll(resp.Body); err != nil || len(last) != 0 {
+		t.Errorf("%q, %v", last, err)
+	}
+}
+
+// A body that has ended before its answer costs no connection.
+func TestUploadsKeepTheirConnection(t *testing.T) {
+	b := serveHalfRead(t, func(c net.Conn, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+	})
+	r := startAt(t, "http://"+b.address, allRequired)
+	c, in := r.dial(t)
+	for _, body := range []string{"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "Content-Length: 3\r\n\r\nabc", "Content-Length: 3\r\nExpect: 100-continue\r\n\r\nabc", "Content-Length: 0\r\n\r\n"} {
+		io.WriteString(c, "PUT /small HTTP/1.1\r\nHost: a\r\n"+body)
+		resp := finalAnswer(t, in)
+		if all, err := io.ReadAll(resp.Body); err != nil || string(all) != "ok" || resp.Close {
+			t.Fatalf("%q: %q %v %+v", body, all, err, resp)
+		}
+	}
+}
+
+// An answer that breaks off is seen to break off, though its client still has something to send.
+func TestACutAnswerIsCutAtOnce(t *testing.T) {
+	for framing, body := range unfinishedBodies {
+		t.Run(framing, func(t *testing.T) {
+			t.Parallel()
+			b := serveHalfRead(t, func(c net.Conn, r *http.Request) {
+				if framing != inAChunk {
+					io.ReadFull(r.Body, make([]byte, 1))
+				}
+				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"+strings.Repeat("y", 5000))
+			})
+			r := startAt(t, "http://"+b.address, allRequired)
+			c, in := r.dial(t)
+			io.WriteString(c, "PUT /early HTTP/1.1\r\nHost: a\r\n"+body)
+			if got, err := io.ReadAll(in); len(got) == 0 || len(got) >= 9999 {
+				t.Errorf("%d bytes, %v", len(got), err)
+			} else if nerr, ok := err.(net.Error); ok && nerr.Timeout() {
+				t.Error("the connection stays open")
+			}
+		})
+	}
+}
