@@ -60,7 +60,7 @@ func (e *exchange) answerFirst(w http.ResponseWriter, res *result) {
 		case errors.As(res.err, &late):
 			e.answerProblem(w, late.Problem, rec)
 		default:
-			e.answerProblem(w, unreachable(rec.Cause), rec)
+			e.answerProblem(w, withoutEffect(rec.Cause), rec)
 		}
 	case idempotency.Unknown:
 		if res.live != nil && res.move != complete {
@@ -246,8 +246,13 @@ func (e *exchange) accepted(w http.ResponseWriter, rec idempotency.Record) {
 	reconcile.WriteRecord(w, http.StatusAccepted, rec, false)
 }
 
-// unreachable says that nothing was executed, and how that is known.
-func unreachable(cause idempotency.Cause) problem.Problem {
+// withoutEffect says that an attempt had no effect, and how that is known: by the backend's own word, whose
+// status whoever waited gets at every gateway, though the answer is only where it came in; by somebody
+// else's word, or a later attempt, which leaves no cause; or because nothing was sent.
+func withoutEffect(cause idempotency.Cause) problem.Problem {
+	if status := statusOf(cause); status != 0 || cause == "" {
+		return problem.NewWithoutEffect(status)
+	}
 	return problem.NewBackendUnreachable("The attempt is known to have had no effect (" + string(cause) + "). Send the same request with the same key again.")
 }
 

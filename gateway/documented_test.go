@@ -100,14 +100,14 @@ func TestAnswersAreAsADecoratedDocumentSays(t *testing.T) {
 		case "wait":
 			<-release
 		case "refuse":
-			w.WriteHeader(http.StatusTooManyRequests)
+			http.Error(w, "later", http.StatusTooManyRequests)
 			return
 		case "close":
 			panic(http.ErrAbortHandler)
 		}
 		created(w, req)
 	}, ", max_request_body: 4KiB")
-	const backend = "openapi: 3.1.0\ninfo: {title: B, version: '1'}\npaths:\n  /:\n    post: {responses: {'201': {description: Made., content: {'*/*': {}}}, '429': {description: Throttled.}}}\n"
+	const backend = "openapi: 3.1.0\ninfo: {title: B, version: '1'}\npaths:\n  /:\n    post: {responses: {'201': {description: Made., content: {'*/*': {}}}, '429': {description: Throttled., content: {'text/plain': {}}}}}\n"
 	decorated, err := decorate.Decorate([]byte(backend), r.config)
 	if err != nil {
 		t.Fatal(err)

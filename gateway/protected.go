@@ -110,7 +110,7 @@ func (g *Gateway) attach(w http.ResponseWriter, e *exchange, d idempotency.Decis
 	case o.Answer != nil:
 		e.passThrough(w, &live{status: o.Answer.Status, header: o.Answer.Header, body: o.Answer.Body, length: o.Answer.Length}, o.Record)
 	case o.Record.State == idempotency.NotExecuted && !o.Record.Contradicted:
-		e.answerProblem(w, unreachable(o.Record.Cause), o.Record)
+		e.answerProblem(w, withoutEffect(o.Record.Cause), o.Record)
 	default:
 		e.answerRecord(w, idempotency.Judge(o.Record, e.in.fingerprint), o.Record, problem.Attached)
 	}

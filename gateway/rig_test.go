@@ -41,7 +41,8 @@ type rig struct {
 type hookedStore struct {
 	*storetest.Model
 	before atomic.Pointer[func([]idempotency.Transition)]
-	down   atomic.Bool // nothing is written or read
+	looks  atomic.Pointer[func()] // called before each read
+	down   atomic.Bool            // nothing is written or read
 }
 
 func (s *hookedStore) Apply(ctx context.Context, ts []idempotency.Transition) ([]idempotency.Result, error) {
@@ -55,6 +56,9 @@ func (s *hookedStore) Apply(ctx context.Context, ts []idempotency.Transition) ([
 }
 
 func (s *hookedStore) Find(ctx context.Context, ids []idempotency.OperationID) ([]idempotency.Record, error) {
+	if f := s.looks.Load(); f != nil {
+		(*f)()
+	}
 	if s.down.Load() {
 		return nil, errDown
 	}
@@ -85,12 +89,21 @@ func startWith(t testing.TB, backend http.HandlerFunc, yaml string) *rig {
 // startAt is startWith for a backend that runs already.
 func startAt(t testing.TB, backend, yaml string) *rig {
 	t.Helper()
+	return startOn(t, nil, backend, yaml)
+}
+
+// startOn is startAt for a store that has a gateway already; nil for one of its own.
+func startOn(t testing.TB, store *storetest.Model, backend, yaml string) *rig {
+	t.Helper()
 	yaml = strings.ReplaceAll(yaml, "BACKEND", backend)
 	c, err := config.Load(config.Source{File: "test.yaml", Data: []byte(yaml)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{config: c, store: &hookedStore{Model: storetest.NewModel(time.Now, c.Lease, false)}}
+	if store == nil {
+		store = storetest.NewModel(time.Now, c.Lease, false)
+	}
+	r := &rig{config: c, store: &hookedStore{Model: store}}
 	lease := idempotency.NewLease(r.store, idempotency.Instance{ID: [16]byte([]byte(rand.Text())[:16])}, c.Lease, steadyClock{time.Now()})
 	committer := idempotency.NewCommitter(r.store, idempotency.CommitterOptions{Timeout: c.StoreTimeout})
 	engine := idempotency.NewEngine(r.store, committer, lease, nil)
@@ -163,6 +176,7 @@ func (r *rig) send(t *testing.T, method, path, body string, header ...string) an
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Add(header[i], header[i+1])
 	}
+	req.Host = req.Header.Get("Host") // "" is the gateway's address
 	transport := &http.Transport{DisableCompression: true, DisableKeepAlives: true}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/onceway/onceway/gateway/config"
 	"github.com/onceway/onceway/gateway/telemetry"
@@ -93,7 +94,19 @@ func settleAnswer(a upstream.Answered, policy *config.Idempotency, n int) settle
 }
 
 func statusCause(status int) idempotency.Cause {
-	return idempotency.Cause("status-" + strconv.Itoa(status))
+	return idempotency.Cause(statusPrefix + strconv.Itoa(status))
+}
+
+const statusPrefix = "status-"
+
+// statusOf returns the status that a cause names, 0 if it is another one.
+func statusOf(cause idempotency.Cause) int {
+	digits, ok := strings.CutPrefix(string(cause), statusPrefix)
+	if !ok {
+		return 0
+	}
+	status, _ := strconv.Atoi(digits)
+	return status
 }
 
 // observed is the settlement as telemetry counts it.

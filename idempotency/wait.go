@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// Wait holds a Busy decision until the attempt has an outcome, at most d, and returns it: of that
-// attempt, not of a later one. If there is none, the last look into the store decides what is said:
-// settled is false only if the record was still executing after d had passed. A store that fails for a while
-// does not end the wait, see await; the error is its own. Only the end of ctx cuts the wait short; it must not be a request's, since a half-closed client still reads.
+// Wait holds a Busy decision until the attempt has an outcome, at most wait, and returns it: of that attempt, not
+// of a later one, unless that one has settled the operation for ever or left it in doubt. If there is no outcome, the
+// last look into the store decides what is said: settled is false only if the record was still executing after wait had
+// passed. A store that fails for a while does not end the wait, see await; the error is its own. Only the end of ctx cuts
+// the wait short; it must not be a request's, since a half-closed client still reads.
 func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Outcome, settled bool, err error) {
 	var unrecorded *Outcome
 	if d.flight != nil && d.flight.granted && wait > 0 {
@@ -38,19 +39,22 @@ func (e *Engine) Wait(ctx context.Context, d Decision, wait time.Duration) (o Ou
 	if err != nil {
 		return Outcome{}, false, err
 	}
-	if rec.Resend && (rec.State == Completed || rec.State == Forgotten) {
-		return Outcome{Record: rec}, true, nil // the answer of one attempt is the answer of all
+	if rec.Attempt.N == n || n == 0 || rec.State == Unseen {
+		return Outcome{Record: rec}, rec.State != Executing, nil
 	}
-	if rec.Attempt.N != n && n > 0 && rec.State != Unseen {
+	switch rec.State {
+	case Completed, Forgotten, Cancelled, Unknown:
+		// What holds for the operation by now is what every copy of the request gets, whichever attempt brought it.
+		// To call the operation not executed, after others were told this, would be wrong.
+	case Executing, NotExecuted, Unseen:
 		// Another attempt could only be claimed because this one was settled without effect, or, on a
-		// resend record, in doubt. Whoever waited gets this attempt's outcome.
-		rec.State, rec.Response = NotExecuted, nil
+		// resend record, in doubt. Whoever waited gets this attempt's outcome. Of why it had no effect nothing is left.
+		rec.State, rec.Cause, rec.Response = NotExecuted, "", nil
 		if rec.Doubted || rec.Resend {
 			rec.State = Unknown
 		}
-		return Outcome{Record: rec}, true, nil
 	}
-	return Outcome{Record: rec}, rec.State != Executing, nil
+	return Outcome{Record: rec}, true, nil
 }
 
 // Await reads a record until enough says so, at most for wait; then it returns the last look. The store is

@@ -55,22 +55,46 @@ func TestWaitOnAnotherGateway(t *testing.T) {
 	})
 }
 
-// Whoever waited for attempt 1 gets its outcome, though attempt 2 is running or over by the time it looks.
+// Whoever waited for attempt 1 gets its outcome, though attempt 2 is under way or over by the time it looks. But what holds
+// for the operation by then, for ever or until it is resolved, is not denied; and the cause of one attempt is not that of another.
 func TestWaiterGetsItsOwnAttempt(t *testing.T) {
-	for _, over := range []bool{false, true} {
-		pair(t, func(t *testing.T, a, b *gateway) {
-			x := a.begin(t, request("order"), idempotency.Granted).Execution
-			waiter := b.waits(t, b.begin(t, request("order"), idempotency.Busy), 10*time.Second)
-			synctest.Wait() // it has looked once, and sleeps
-			x.Release("refused", nil)
-			second := a.begin(t, request("order"), idempotency.Granted).Execution
-			if over {
-				second.Complete(answer("of attempt 2"))
-			}
-			if o := <-waiter; !o.settled || o.Record.State != idempotency.NotExecuted || o.Record.Response != nil {
-				t.Errorf("told %v, settled %v", o.Record.State, o.settled)
-			}
-			second.Doubt("net")
+	for name, c := range map[string]struct {
+		then  func(t *testing.T, a *gateway, second *idempotency.Execution)
+		state idempotency.State
+		cause idempotency.Cause
+		body  string
+	}{
+		"executing":    {func(*testing.T, *gateway, *idempotency.Execution) {}, idempotency.NotExecuted, "", ""},
+		"not executed": {func(_ *testing.T, _ *gateway, x *idempotency.Execution) { x.Release("refused again", nil) }, idempotency.NotExecuted, "", ""},
+		"completed": {func(_ *testing.T, _ *gateway, x *idempotency.Execution) { x.Complete(answer("of attempt 2")) },
+			idempotency.Completed, "", "of attempt 2"},
+		"forgotten": {func(_ *testing.T, _ *gateway, x *idempotency.Execution) {
+			x.Complete(answer("of attempt 2").Bodiless())
+		}, idempotency.Forgotten, "", ""},
+		"unknown": {func(_ *testing.T, _ *gateway, x *idempotency.Execution) { x.Doubt("timeout") }, idempotency.Unknown, "timeout", ""},
+		"cancelled": {func(t *testing.T, a *gateway, x *idempotency.Execution) {
+			x.Release("refused again", nil)
+			a.cancel(t, request("order"), false)
+		}, idempotency.Cancelled, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pair(t, func(t *testing.T, a, b *gateway) {
+				x := a.begin(t, request("order"), idempotency.Granted).Execution
+				waiter := b.waits(t, b.begin(t, request("order"), idempotency.Busy), 10*time.Second)
+				synctest.Wait() // it has looked once, and sleeps
+				x.Release("refused", nil)
+				second := a.begin(t, request("order"), idempotency.Granted).Execution
+				c.then(t, a, second)
+				o := <-waiter
+				body := ""
+				if o.Record.Response != nil {
+					body = string(o.Record.Response.Body)
+				}
+				if !o.settled || o.Record.State != c.state || o.Record.Cause != c.cause || body != c.body {
+					t.Errorf("told %v because of %q, %q, settled %v", o.Record.State, o.Record.Cause, body, o.settled)
+				}
+				second.Doubt("net")
+			})
 		})
 	}
 }

@@ -253,7 +253,7 @@ func TestOrders(t *testing.T) {
 	if got := fields(doc.Paths.Value("/orders/{id}/refunds").Post); !slices.Equal(got, []string{"Prefer false", "Refund-Key false", "Idempotency-First-Sent false", "Idempotency-Deadline false"}) {
 		t.Errorf("refund takes %q", got)
 	}
-	for _, status := range []string{"201", "202", "400", "401", "409", "410", "412", "413", "422", "429", "500", "502", "503", "504"} {
+	for _, status := range []string{"201", "202", "400", "401", "409", "410", "412", "413", "421", "422", "425", "429", "500", "502", "503", "504"} {
 		answer := create.Responses.Value(status)
 		if answer == nil {
 			t.Errorf("createOrder has no answer %s", status)
@@ -269,7 +269,7 @@ func TestOrders(t *testing.T) {
 			t.Errorf("%s: problems %v", status, problem != nil)
 		}
 	}
-	if n := create.Responses.Len(); n != 14 {
+	if n := create.Responses.Len(); n != 16 {
 		t.Errorf("%d answers", n)
 	}
 	conflict := create.Responses.Value("409").Value

@@ -82,10 +82,11 @@ func answered(s problem.Slug, c *config.Config, r *config.Route) bool {
 		return c.Limits.RequestsPerSecond > 0 || c.Limits.InFlight > 0 || c.Limits.Unsettled > 0
 	case problem.KeyMalformed, problem.RequestMalformed, problem.RequestTooLarge, problem.KeyReused, problem.Overloaded, problem.StoreUnavailable,
 		problem.InProgress, problem.BackendUnreachable, problem.OutcomeUnknown, problem.OperationCancelled, problem.ResponseForgotten,
+		problem.NotSettled, // of an attempt that whoever waited for it gets no answer of
 		problem.KeyTooOld, problem.DeadlinePassed, problem.RecordDamaged, problem.Internal:
 		return true
 	case problem.Forbidden, problem.NoRoute, problem.MethodNotAllowed, // of other addresses
-		problem.OperationUnseen, problem.NotSettled, problem.TooLate, problem.TooManyKeys, problem.CursorExpired, problem.UnsupportedMediaType, problem.RangeNotSatisfiable, problem.PreconditionFailed,
+		problem.OperationUnseen, problem.TooLate, problem.TooManyKeys, problem.CursorExpired, problem.UnsupportedMediaType, problem.RangeNotSatisfiable, problem.PreconditionFailed,
 		problem.NoRecord, problem.EvidenceMissing, problem.AlreadySettled, problem.AttemptChanged, problem.OwnerMayHoldAnswers:
 		return false
 	}
@@ -99,11 +100,22 @@ func problemsOf(c *config.Config, r *config.Route) (statuses []int) {
 			statuses = append(statuses, statusesOf(s)...)
 		}
 	}
+	for _, status := range r.Idempotency.NotExecutedStatuses {
+		if refusal(status, r) {
+			statuses = append(statuses, status)
+		}
+	}
 	slices.Sort(statuses)
 	return slices.Compact(statuses)
 }
 
-// statusesOf returns the statuses that a problem can have.
+// refusal reports whether a status of a backend says that it executed nothing, and is that of the problem which
+// says so to those who waited.
+func refusal(status int, r *config.Route) bool {
+	return problem.CanCarry(status) && slices.Contains(r.Idempotency.NotExecutedStatuses, status)
+}
+
+// statusesOf returns the statuses that a problem can have of itself.
 func statusesOf(s problem.Slug) []int {
 	if s == problem.OutcomeUnknown {
 		return []int{s.Status(), http.StatusBadGateway, http.StatusGatewayTimeout}
@@ -143,9 +155,10 @@ var asyncFields = []struct{ field, about string }{
 // problemText is the answer with problems of one status.
 func problemText(status int, c *config.Config) string {
 	var slugs []string
+	refused := slices.ContainsFunc(c.Routes, func(r config.Route) bool { return refusal(status, &r) })
 	for _, s := range problem.Slugs() {
 		anyRoute := config.Route{}
-		if slices.Contains(statusesOf(s), status) && (answered(s, c, &anyRoute)) {
+		if slices.Contains(statusesOf(s), status) && answered(s, c, &anyRoute) || s == problem.NotSettled && refused {
 			slugs = append(slugs, "`"+s.String()+"`")
 		}
 	}

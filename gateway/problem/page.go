@@ -49,7 +49,7 @@ code { font-family: ui-monospace, monospace }
 <h1>{{.Title}}</h1>
 <dl>
 <dt>Code</dt><dd><code>{{.Slug}}</code></dd>
-<dt>Status</dt><dd><code>{{.Status}}</code>{{if eq .Slug "outcome-unknown"}} for a duplicate; <code>502</code> or <code>504</code> for the first caller{{end}}</dd>
+<dt>Status</dt><dd><code>{{.Status}}</code>{{if eq .Slug "outcome-unknown"}} for a duplicate; <code>502</code> or <code>504</code> for the first caller{{end}}{{if eq .Slug "not-settled"}}; to whoever waited for an attempt that the backend refused, the backend’s{{end}}</dd>
 <dt>State</dt><dd><code>{{.State}}</code>{{if eq .Slug "not-settled" "too-late" "internal" "already-settled"}} or the record’s{{end}}</dd>
 <dt>Next</dt><dd><code>{{.Next}}</code></dd>
 </dl>

@@ -1,6 +1,9 @@
 package problem
 
-import "net/http"
+import (
+	"net/http"
+	"strconv"
+)
 
 // Problem is one answer. Make it with the constructor of its situation. Zero fields take the value
 // of the table, or stay away from the wire.
@@ -79,6 +82,25 @@ func NewInProgress() Problem { return Problem{Slug: InProgress} }
 func NewBackendUnreachable(detail string) Problem {
 	return Problem{Slug: BackendUnreachable, Detail: detail}
 }
+
+// NewWithoutEffect is for whoever waited for an attempt that had no effect although it may have reached the
+// backend. status is what the backend said, and the status of this problem, too, if a problem can have it
+// (see [CanCarry]); 0 if the backend said nothing, or if that is not known.
+func NewWithoutEffect(status int) Problem {
+	p := NewNotSettled(NotExecuted, Resend)
+	p.Detail = "The attempt that this request waited for had no effect, which is proven."
+	if status != 0 {
+		p.Detail = "The backend answered " + strconv.Itoa(status) + ", which on this route means that it executed nothing. That answer is not kept, so this is said in its place."
+	}
+	p.Detail += " Send the same request with the same key again."
+	if CanCarry(status) {
+		p.Status = status
+	}
+	return p
+}
+
+// CanCarry reports whether a backend's status can be that of a problem: whether it is one of an error.
+func CanCarry(status int) bool { return status >= 400 && status <= 599 }
 
 // NewOutcomeUnknown is for the first caller, whose attempt has no answer: 504 if it ran out of time,
 // otherwise 502.

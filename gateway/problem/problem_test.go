@@ -35,6 +35,11 @@ func TestTable(t *testing.T) {
 		{NewStoreUnavailable(), 503, "store-unavailable", "rejected", "resend"},
 		{NewInProgress(), 409, "in-progress", "executing", "wait"},
 		{NewBackendUnreachable("d"), 503, "backend-unreachable", "not_executed", "resend"},
+		{NewWithoutEffect(0), 409, "not-settled", "not_executed", "resend"},
+		{NewWithoutEffect(429), 429, "not-settled", "not_executed", "resend"},
+		{NewWithoutEffect(599), 599, "not-settled", "not_executed", "resend"},
+		{NewWithoutEffect(204), 409, "not-settled", "not_executed", "resend"}, // which could have no content
+		{NewWithoutEffect(399), 409, "not-settled", "not_executed", "resend"},
 		{NewOutcomeUnknown(true, "d"), 504, "outcome-unknown", "unknown", "reconcile"},
 		{NewOutcomeUnknown(false, "d"), 502, "outcome-unknown", "unknown", "reconcile"},
 		{NewStillUnknown(), 409, "outcome-unknown", "unknown", "reconcile"},

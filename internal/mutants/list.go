@@ -63,6 +63,8 @@ var mutants = []mutant{
 		edits: change(`r.State == Forgotten || r.State == Completed && r.Contradicted {`, `r.State == Forgotten {`)},
 	{name: "who waits for a change is told what he has", file: "idempotency/wait.go", pkg: "idempotency", test: "TestCompletedRecordsAreRecalled",
 		edits: change(`ok && (wait <= 0 || enough(rec))`, `ok`)},
+	{name: "who waits is told not executed after all has been executed", file: "idempotency/wait.go", pkg: "idempotency", test: "TestWaiterGetsItsOwnAttempt",
+		edits: change("	switch rec.State {\n	case Completed, Forgotten, Cancelled, Unknown:", "	switch NotExecuted {\n	case Completed, Forgotten, Cancelled, Unknown:")},
 	{name: "look-up answered by an earlier read", file: "idempotency/reads.go", pkg: "idempotency", test: "TestALookUpIsNotAnsweredByAnEarlierRead",
 		edits: change(`	records, err := r.find(ctx, ids)
 	for`, `	records, err := r.find(ctx, ids)
@@ -257,6 +259,8 @@ func (t Resolve)`}),
 			Attempt: e.x.Attempt(), Response: res.response, Expires: e.expires}}`)},
 	{name: "client's departure cancels the call", file: "gateway/protected.go", pkg: "cmd/onceway/e2e", test: "TestClientGoneMidCall",
 		edits: change(`e.b.up.Send(e.g.work, e.outbound(`, `e.b.up.Send(r.Context(), e.outbound(`)},
+	{name: "who waits is told that the backend was not reached", file: "gateway/answer.go", pkg: "gateway", test: "TestWaiterAtAnotherGateway",
+		edits: change(`status := statusOf(cause); status != 0 || cause == "" {`, `status := statusOf(cause); false {`)},
 	{name: "waiter becomes executor", file: "gateway/protected.go", pkg: "cmd/onceway/e2e", test: "TestWaitersNeverBecomeExecutors",
 		edits: change("	e.ev.WaitTook = time.Since(start)\n", `	e.ev.WaitTook = time.Since(start)
 	if o.Record.State == idempotency.NotExecuted || o.Record.State == idempotency.Unknown {
