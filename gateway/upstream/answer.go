@@ -17,12 +17,16 @@ var (
 	errSwitched = errors.New("the backend switched protocols, which nobody had asked for")
 	errUnproven = errors.New("the content ends with the connection, so that its end is not proven")
 	errOversize = errors.New("the content is longer than the limit")
+	errStatus   = errors.New("the status of the response is not a number of three digits, from 100 on")
 	errLengths  = errors.New("the content is not as long as the head says")
 )
 
 // receive reads the content of a response, whole. Otherwise it returns a cause or an error: a fault of
 // the message has a cause of its own, a fault of the connection is the error that it gave.
 func receive(resp *http.Response, r *Request, dir string) (Outcome, idempotency.Cause, error) {
+	if !validStatus(resp.Status) {
+		return nil, CauseMalformed, errStatus
+	}
 	if resp.StatusCode < 200 {
 		return nil, CauseSwitched, errSwitched
 	}
@@ -51,6 +55,13 @@ func receive(resp *http.Response, r *Request, dir string) (Outcome, idempotency.
 		a.Trailer = resp.Trailer
 	}
 	return a, "", nil
+}
+
+// validStatus reports whether a status line, from its code on, begins with one (RFC 9110, section 15). net/http also
+// takes leading zeros, a sign and, over HTTP/2, any number of digits.
+func validStatus(line string) bool {
+	digit := func(c byte) bool { return '0' <= c && c <= '9' }
+	return len(line) >= 3 && line[0] != '0' && digit(line[0]) && digit(line[1]) && digit(line[2]) && (len(line) == 3 || line[3] == ' ')
 }
 
 // keep reads the content into memory, or into a file if it is longer than MaxBody or if there is no

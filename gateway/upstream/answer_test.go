@@ -33,6 +33,7 @@ func TestFraming(t *testing.T) {
 		{"more than the length", "", ok + "Content-Length: 5\r\n\r\nhello, world", false, "hello", ""},
 		{"chunked", "", ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", false, "hello", ""},
 		{"chunked and length", "", ok + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", false, "hello", ""},
+		{"trailers longer than a buffer", "", ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: " + strings.Repeat("1", 5000) + "\r\n" + strings.Repeat("X-Y: z\r\n", 50_000) + "\r\n", false, "hello", ""},
 		{"trailers", "", ok + "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n", false, "hello", ""},
 		{"204", "", "HTTP/1.1 204 No Content\r\n\r\n", false, "", ""},
 		{"304", "", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", false, "", ""},
@@ -60,6 +61,8 @@ func TestFraming(t *testing.T) {
 		{"chunked, cut before the last chunk", "", ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", true, "", CauseTruncated},
 		{"chunked, cut in the last chunk", "", ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", true, "", ""},
 		{"chunked, cut in trailers", "", ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n", true, "", ""},
+		{"trailers without end", "", ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n" + strings.Repeat("X-Filler: "+strings.Repeat("x", 500)+"\r\n", 3000), false, "", CauseMalformed},
+		{"trailer without colon", "", ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum\r\n\r\n", false, "", CauseMalformed},
 		{"chunk size is no number", "", ok + "Transfer-Encoding: chunked\r\n\r\nfive\r\nhello\r\n0\r\n\r\n", false, "", CauseMalformed},
 		{"chunk longer than its size", "", ok + "Transfer-Encoding: chunked\r\n\r\n2\r\nhello\r\n0\r\n\r\n", false, "", CauseMalformed},
 		{"two lengths", "", ok + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", false, "", CauseMalformed},
@@ -70,6 +73,9 @@ func TestFraming(t *testing.T) {
 		{"other coding", "", ok + "Transfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", false, "", CauseMalformed},
 		{"garbage", "", "hello\r\n\r\n", false, "", CauseMalformed},
 		{"HTTP/2 by surprise", "", "\x00\x00\x00\x04\x00\x00\x00\x00\x00\r\n\r\n", false, "", CauseMalformed},
+		{"status 000", "", "HTTP/1.1 000 Zero\r\nContent-Length: 5\r\n\r\nhello", false, "", CauseMalformed},
+		{"status 099 before another", "", "HTTP/1.1 099 Low\r\n\r\n" + ok + "Content-Length: 5\r\n\r\nhello", false, "", CauseMalformed},
+		{"status with a sign", "", "HTTP/1.1 +20 Signed\r\n\r\n" + ok + "Content-Length: 5\r\n\r\nhello", false, "", CauseMalformed},
 		{"no status", "", "HTTP/1.1 \r\n\r\n", false, "", CauseMalformed},
 		{"field without colon", "", ok + "Content-Length 5\r\n\r\nhello", false, "", CauseMalformed},
 		{"101", "", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", false, "", CauseSwitched},
@@ -109,6 +115,39 @@ func TestTrailersAreKept(t *testing.T) {
 	a := send(t, newUpstream(t, Options{}, b.URL()), post("op", nil)).(Answered)
 	if a.Trailer.Get("X-Sum") != "1" || len(a.Header) != 0 {
 		t.Errorf("trailer %v, header %v", a.Trailer, a.Header)
+	}
+	long := strings.Repeat("1", 500_000)
+	b = raw(t, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Late\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: "+long+"\r\nX-Other: 2\r\n\r\n", false)
+	u := newUpstream(t, Options{}, b.URL())
+	for range 2 { // on one connection
+		a := send(t, u, post("op", nil)).(Answered)
+		if _, announced := a.Trailer["X-Late"]; a.Trailer.Get("X-Sum") != long || a.Trailer.Get("X-Other") != "2" || !announced {
+			t.Errorf("%d trailers, X-Sum of %d bytes", len(a.Trailer), len(a.Trailer.Get("X-Sum")))
+		}
+		settle(u)
+	}
+	if b.connections() != 1 {
+		t.Errorf("%d connections", b.connections())
+	}
+}
+
+// net/http takes more for a status over HTTP/2 than it does over HTTP/1.1.
+func TestStatusOverHTTP2(t *testing.T) {
+	for status, valid := range map[string]bool{
+		"200": true, "599": true, "999": true, "": false, "0": false, "99": false, "099": false, "+20": false,
+		"+200": false, "0200": false, "1000": false, "99999": false, "-200": false, "2x0": false,
+	} {
+		b := newBackend(t, "h2c", func(e *event) {
+			if e.moment == executed {
+				e.answer.(answer2).head(true, ":status", status)
+			}
+		})
+		out := send(t, newUpstream(t, Options{}, b.URL()), post("op", nil))
+		_, answered := out.(Answered)
+		_, unknown := out.(Unknown)
+		if answered != valid || unknown == valid {
+			t.Errorf("%q: %s", status, describe(out))
+		}
 	}
 }
 

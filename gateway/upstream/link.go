@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,18 +25,19 @@ type link struct {
 	net.Conn
 	sock      *socket
 	in        *bufio.Reader   // reads by way of Read, for the sake of its limit
-	headLeft  int64           // how much longer the head of a response may become; no limit if negative
+	headLeft  int64           // how much longer a head or trailer section may become; no limit if negative
 	asked     http.Request    // what the parser has to know of the request
 	followed  context.Context // whose end ends what goes on: of the last exchange
 	unfollow  func() bool
 	idleSince time.Time // written before the target gets the link, read after it gave it away
 }
 
-// maxHead bounds the heads of the responses to one request together, interim ones included.
+// maxHead bounds, in bytes, the heads of the responses to one request together, interim ones included, and again its
+// trailer section.
 const maxHead = 1 << 20
 
 var (
-	errHeadTooLong = errors.New("the head of the response is longer than 1 MiB")
+	errHeadTooLong = errors.New("the head or the trailer section of the response is longer than 1 MiB")
 	errVersion     = errors.New("the response on an HTTP/1.1 connection says that it is of another major version")
 	longAgo        = time.Unix(1, 0)
 )
@@ -163,8 +165,14 @@ func (l *link) readHead(method string) (*http.Response, error) {
 		if resp.ProtoMajor != 1 {
 			return nil, errVersion // the parser takes any; the rules by which its content ends are of this one
 		}
+		if !validStatus(resp.Status) {
+			return nil, errStatus // the parser takes 099, which looks like an interim one
+		}
 		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
 			l.headLeft = -1
+			if resp.Body != http.NoBody && slices.Contains(resp.TransferEncoding, "chunked") {
+				resp.Body = newChunked(l, resp)
+			}
 			return resp, nil
 		}
 	}
