@@ -17,6 +17,7 @@ type Lease struct {
 	store    LeaseStore
 	instance Instance
 	spool    func() Spool // nil without one
+	swept    func(error)  // nil if nobody wants to know
 	length   time.Duration
 	clock    Clock
 
@@ -41,6 +42,10 @@ func NewLease(store LeaseStore, instance Instance, length time.Duration, clock C
 // UseSpool makes each acquisition tell the store what status says of the process's spool at that moment.
 // It is called before Start. Status must not block.
 func (l *Lease) UseSpool(status func() Spool) { l.spool = status }
+
+// ReportSweeps makes each sweep tell what came of it: nil if nothing is left that should be in doubt, else the store's
+// error. It is called before Start. Told must not block.
+func (l *Lease) ReportSweeps(told func(error)) { l.swept = told }
 
 // Start acquires the lease and keeps it until Stop. The error is the store's; then nothing runs. Every
 // second it sweeps, while the lease is vouched for, and in any case calls round, which may be nil and
@@ -117,7 +122,10 @@ func (l *Lease) rounds(ctx context.Context, round func(context.Context)) {
 		}
 		if _, ok := l.Owner(); ok {
 			// Best effort: what a sweep misses, readers derive, and the next sweep finds.
-			_ = l.bounded(ctx, func(ctx context.Context) error { _, err := l.store.Sweep(ctx); return err })
+			err := l.bounded(ctx, func(ctx context.Context) error { _, err := l.store.Sweep(ctx); return err })
+			if l.swept != nil && ctx.Err() == nil {
+				l.swept(err)
+			}
 		}
 		if round != nil {
 			_ = l.bounded(ctx, func(ctx context.Context) error { round(ctx); return nil })

@@ -211,6 +211,52 @@ func TestOrphansAreSweptWithinASecondOfTheLease(t *testing.T) {
 	})
 }
 
+// Whoever runs a gateway can hear that what others left is not written down, and that it is again.
+func TestSweepsAreReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &stuck{LeaseStore: newModel()}
+		l := idempotency.NewLease(store, idempotency.Instance{ID: [16]byte{1}}, leaseLength, &clock{start: time.Now()})
+		var failed, went atomic.Int64
+		l.ReportSweeps(func(err error) {
+			if errors.Is(err, errBroken) {
+				failed.Add(1)
+			} else if err == nil {
+				went.Add(1)
+			}
+		})
+		store.fails.Store(true)
+		if err := l.Start(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(leaseLength)
+		synctest.Wait()
+		if failed.Load() == 0 || went.Load() != 0 {
+			t.Errorf("%d sweeps that failed were told of, and %d that went well", failed.Load(), went.Load())
+		}
+		store.fails.Store(false)
+		time.Sleep(leaseLength)
+		if err := l.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if went.Load() == 0 {
+			t.Error("nothing was told of sweeps that went well")
+		}
+	})
+}
+
+// stuck is a store whose sweeps can fail.
+type stuck struct {
+	idempotency.LeaseStore
+	fails atomic.Bool
+}
+
+func (s *stuck) Sweep(ctx context.Context) (int, error) {
+	if s.fails.Load() {
+		return 0, errBroken
+	}
+	return s.LeaseStore.Sweep(ctx)
+}
+
 // A process that comes back, or only its partition heals, lives again with what is in its spool: others must
 // not see it alive and empty until it notes something.
 func TestALeaseComesWithWhatIsInTheSpool(t *testing.T) {

@@ -68,7 +68,8 @@ type LeaseStore interface {
 	// GiveBack ends the lease of o at once.
 	GiveBack(ctx context.Context, o Owner) error
 	// Sweep writes the doubt that Derive already shows: executing records of owners without a lease
-	// become unknown. It returns how many. It is safe to run on every gateway at once.
+	// become unknown. It returns how many. It is safe to run on every gateway at once. A record that
+	// somebody has locked keeps no other from it: an error tells of what is left, and the next sweep looks there again.
 	Sweep(ctx context.Context) (int, error)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
@@ -24,6 +25,26 @@ func (s *server) rounds() func(context.Context) {
 		reconciled = time.Now()
 		if err := s.engine.ReconcileOwn(ctx, s.store, s.config.Lease); err != nil && ctx.Err() == nil {
 			s.log.Debug("reconcile own attempts", "error", err.Error())
+		}
+	}
+}
+
+// reportSweeps returns what logs when sweeps fail and when they succeed again, and not each of them, which come every
+// second. One alone that fails is no news: two gateways can be after the same record, and a store be away.
+func reportSweeps(log *slog.Logger) func(error) {
+	const news = 2
+	failed := 0
+	return func(err error) {
+		switch {
+		case err == nil && failed >= news:
+			log.Info("what dead gateways left is written as unknown again")
+			failed = 0
+		case err == nil:
+			failed = 0
+		default:
+			if failed++; failed == news {
+				log.Warn("not all that dead gateways left can be written as unknown", "error", err.Error())
+			}
 		}
 	}
 }

@@ -85,6 +85,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 		return nil, err
 	}
 	s.lease = idempotency.NewLease(s.store, s.instance(), c.Lease, newClock())
+	s.lease.ReportSweeps(reportSweeps(s.log))
 	s.store.committer.Observer = observer
 	s.committer = idempotency.NewCommitter(s.store, s.store.committer)
 	s.engine = idempotency.NewEngine(s.store, s.committer, s.lease, newRecordCache())

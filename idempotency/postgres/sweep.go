@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,6 +18,8 @@ var (
 	ownerSwept     = statement("sweep_owner_done")
 	overdueWalk    = statement("sweep_overdue_walk")
 	overdueWindow  = statement("sweep_overdue_window")
+	overdueLock    = statement("sweep_overdue_lock")
+	overdueLeft    = statement("sweep_overdue_left")
 	overdueAdvance = statement("sweep_overdue_advance")
 	doubtIfOrphan  = statement("sweep_doubt_if_orphan")
 	commitDurably  = statement("sweep_durably")
@@ -27,9 +31,15 @@ const (
 	walkWindows = 50   // steps of one call
 )
 
+// errLeft says that a sweep has done all that it could.
+var errLeft = errors.New("records that are in doubt are locked by another session, and stay as they are until it ends (see pg_locks)")
+
 // Sweep implements [idempotency.LeaseStore]. It first doubts what owners left executing whose leases
 // lapsed, looking only at what they can have claimed; then, when that is due, it walks, once for all
 // gateways together, over everything older than a lease, and doubts what is overdue.
+//
+// It waits for nobody who has locked a record, and goes on after whatever fails: one record must not keep the others
+// from being written. The error tells of what is left, and the next sweep looks there again.
 //
 // Of its commits only those that doubt something need to be durable, and only for those who follow the feed:
 // what is lost of them is still derived, and swept again.
@@ -38,28 +48,15 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 }
 
 func (s *Store) sweep(ctx context.Context, walk bool) (int, error) {
-	total := 0
-	for {
-		n, more, err := s.sweepOwner(ctx)
-		total += n
-		if err != nil {
-			return total, err
-		}
-		if !more {
-			break
-		}
-	}
+	total, err := s.sweepOwners(ctx)
 	if !walk {
-		return total, nil
+		return total, err
 	}
-	for range walkWindows {
-		n, more, err := s.sweepOverdue(ctx)
-		total += n
-		if err != nil || !more {
-			return total, err
-		}
+	n, errOfWalk := s.walkOverdue(ctx)
+	if err == nil {
+		err = errOfWalk
 	}
-	return total, nil
+	return total + n, err
 }
 
 // pace lets something happen at most once in a while.
@@ -79,38 +76,100 @@ func (p *pace) due(now time.Time) bool {
 	return true
 }
 
-// sweepOwner doubts some of one lapsed owner's records. The owner's row is locked meanwhile, so that
-// gateways share the work, and a renewal that is under way is waited out.
-func (s *Store) sweepOwner(ctx context.Context) (n int, more bool, err error) {
+// lapsed is an owner whose lease has lapsed; the zero value comes before all.
+type lapsed struct {
+	id    pgtype.UUID
+	epoch int64
+	from  time.Time // before all that it can have left in time
+}
+
+// sweepOwners doubts the records of one lapsed owner after the other. The error is the first one.
+func (s *Store) sweepOwners(ctx context.Context) (total int, first error) {
+	last := lapsed{id: pgtype.UUID{Valid: true}}
+	for {
+		o, n, more, err := s.sweepOwner(ctx, last)
+		total += n
+		if err != nil && first == nil {
+			first = err
+		}
+		if !o.id.Valid {
+			return total, first
+		}
+		if !more {
+			last = o
+		}
+	}
+}
+
+// sweepOwner doubts some records of the first lapsed owner after another, and says whether that may have more. The
+// owner's row is locked meanwhile, so that gateways share the work, and a renewal that is under way is waited out.
+// Without such an owner, and where it cannot be told, the one returned is not valid.
+func (s *Store) sweepOwner(ctx context.Context, after lapsed) (o lapsed, n int, more bool, err error) {
+	left := false
 	err = s.transact(ctx, func(tx pgx.Tx) error {
-		var id pgtype.UUID
-		var epoch int64
-		var from time.Time
-		err := tx.QueryRow(ctx, lapsedOwner, micros(s.lease)).Scan(&id, &epoch, &from)
+		var next lapsed
+		err := tx.QueryRow(ctx, lapsedOwner, micros(s.lease), after.id, after.epoch).Scan(&next.id, &next.epoch, &next.from)
 		if err == pgx.ErrNoRows {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		more = true
-		ids, err := collect(tx.Query(ctx, orphansOf, id, epoch, from, sweepBatch))
+		o = next
+		ids, err := collect(tx.Query(ctx, orphansOf, o.id, o.epoch, o.from, sweepBatch))
 		if err != nil {
 			return err
 		}
 		if n, err = s.doubtOrphans(ctx, tx, ids); err != nil {
 			return err
 		}
-		if len(ids) < sweepBatch {
-			_, err = tx.Exec(ctx, ownerSwept, id, epoch)
+		if more = n == sweepBatch; more {
+			return nil
 		}
+		tag, err := tx.Exec(ctx, ownerSwept, o.id, o.epoch, o.from)
+		left = err == nil && tag.RowsAffected() == 0
 		return err
 	})
-	return n, more, err
+	if err != nil {
+		return o, 0, false, err
+	}
+	if left {
+		err = errLeft
+	}
+	return o, n, more, err
+}
+
+// walk is how far one call has walked over what may be overdue.
+type walk struct {
+	at   pgtype.Timestamptz // where the next step begins; not valid before the first, which begins where the store says
+	left pgtype.Timestamptz // before the first record that is not overdue yet, or locked; not valid if there is none
+}
+
+// hold keeps the place before a record at which the next call has to look again.
+func (w *walk) hold(place pgtype.Timestamptz) {
+	if place.Valid && (!w.left.Valid || place.Time.Before(w.left.Time)) {
+		w.left = place
+	}
+}
+
+func (s *Store) walkOverdue(ctx context.Context) (total int, first error) {
+	var w walk
+	for range walkWindows {
+		n, more, err := s.sweepOverdue(ctx, &w)
+		total += n
+		if err != nil && first == nil {
+			first = err
+		}
+		if !more {
+			break
+		}
+	}
+	return total, first
 }
 
 // sweepOverdue makes one step of the walk, unless another gateway is making one.
-func (s *Store) sweepOverdue(ctx context.Context) (n int, more bool, err error) {
+func (s *Store) sweepOverdue(ctx context.Context, w *walk) (n int, more bool, err error) {
+	left := false
 	err = s.transact(ctx, func(tx pgx.Tx) error {
 		var from pgtype.Timestamptz
 		err := tx.QueryRow(ctx, overdueWalk).Scan(&from)
@@ -120,36 +179,58 @@ func (s *Store) sweepOverdue(ctx context.Context) (n int, more bool, err error) 
 		if err != nil {
 			return err
 		}
+		if !w.at.Valid {
+			w.at = from
+		}
 		var seen int
-		var to pgtype.Timestamptz
+		var last, running pgtype.Timestamptz
 		var ids []pgtype.UUID
-		if err := tx.QueryRow(ctx, overdueWindow, from, micros(s.lease), walkWindow).Scan(&seen, &to, &ids); err != nil {
+		if err := tx.QueryRow(ctx, overdueWindow, w.at, micros(s.lease), walkWindow).Scan(&seen, &last, &running, &ids); err != nil {
 			return err
 		}
+		if seen == 0 {
+			return nil
+		}
 		for start := 0; start < len(ids); start += sweepBatch {
-			swept, err := s.doubtOrphans(ctx, tx, ids[start:min(start+sweepBatch, len(ids))])
+			free, err := collect(tx.Query(ctx, overdueLock, ids[start:min(start+sweepBatch, len(ids))]))
+			if err != nil {
+				return err
+			}
+			swept, err := s.doubtOrphans(ctx, tx, free)
 			n += swept
 			if err != nil {
 				return err
 			}
 		}
-		more = seen >= walkWindow
-		if !to.Valid {
-			return nil
+		w.hold(running)
+		if n < len(ids) {
+			var locked pgtype.Timestamptz
+			if err := tx.QueryRow(ctx, overdueLeft, ids).Scan(&locked); err != nil {
+				return err
+			}
+			left = locked.Valid
+			w.hold(locked)
 		}
-		_, err = tx.Exec(ctx, overdueAdvance, to)
+		w.at, more = last, seen >= walkWindow
+		if w.left.Valid {
+			last = w.left
+		}
+		_, err = tx.Exec(ctx, overdueAdvance, last)
 		return err
 	})
+	if err != nil {
+		return 0, false, err
+	}
+	if left {
+		err = errLeft
+	}
 	return n, more, err
 }
 
-// doubtOrphans writes the doubt, on the same condition as Derive, and in order of id.
+// doubtOrphans writes the doubt of records that the transaction has locked, on the same condition as Derive.
 func (s *Store) doubtOrphans(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) (int, error) {
 	if len(ids) == 0 {
 		return 0, nil
-	}
-	if _, err := tx.Exec(ctx, lockRows, ids, ids); err != nil {
-		return 0, err
 	}
 	tag, err := tx.Exec(ctx, doubtIfOrphan, ids, micros(s.lease))
 	if err != nil || tag.RowsAffected() == 0 {
@@ -162,12 +243,12 @@ func (s *Store) doubtOrphans(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 	return int(tag.RowsAffected()), err
 }
 
-// transact runs f in a transaction of its own, with a short lock_timeout and bounded like Apply.
+// transact runs f in a transaction of its own, with a short lock_timeout and bounded like Apply, by the server too.
 func (s *Store) transact(ctx context.Context, f func(pgx.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	return clean(pgx.BeginFunc(ctx, s.claims, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, sweepSettings); err != nil {
+		if _, err := tx.Exec(ctx, sweepSettings, strconv.FormatInt(s.timeout.Milliseconds(), 10)); err != nil {
 			return err
 		}
 		return f(tx)

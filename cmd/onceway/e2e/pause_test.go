@@ -271,6 +271,59 @@ func TestOurselvesKilledAmongTwo(t *testing.T) {
 	}
 }
 
+// A record that somebody has locked keeps none of the others from being written down as in doubt, whichever gateway
+// left them; the operator hears of it, and it follows once it is free.
+func TestOurselvesKilledWithALockedRecord(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	dsn := pgtest.New(t)
+	c := rig.Config{Store: dsn, Targets: []string{b.URL()}, Upstream: patient, Extra: "lease: 2s"}
+	dead, living := []*rig.Gateway{rig.Serve(t, c), rig.Serve(t, c)}, rig.Serve(t, c)
+	gate, keys := newKey(), make([]string, 6)
+	for i := range keys {
+		keys[i] = newKey()
+		dead[i%2].Go(t, rig.Request{Key: keys[i], Body: "a", Script: ledger.Script{After: gate}})
+	}
+	b.Await(t, gate, len(keys))
+	conn := connect(t, dsn)
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Of the owner that a sweep comes to first.
+	if _, err := tx.Exec(t.Context(), "SELECT FROM requests WHERE id = (SELECT id FROM requests ORDER BY owner LIMIT 1) FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range dead {
+		g.Kill(t)
+	}
+	written := func(want int) func() bool {
+		return func() bool {
+			var n int
+			if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM requests WHERE state = 4 AND cause = 'owner-gone'").Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n >= want
+		}
+	}
+	living.Until(t, "the doubt about the others is written", written(len(keys)-1))
+	living.Until(t, "the operator is told", func() bool { return strings.Contains(living.Output(), "locked by another session") })
+	if written(len(keys))() {
+		t.Error("the locked record was written")
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if tx, err = conn.Begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	living.Until(t, "the doubt about all is written", written(len(keys)))
+	b.Open(t, gate)
+	for _, key := range keys {
+		wantState(t, living, key, "unknown", 1)
+	}
+}
+
 // A row that executes in a living gateway's name, and of which that gateway knows nothing, does not wait
 // for its deadline: its owner doubts it.
 func TestOurselvesForgottenAttemptIsDoubted(t *testing.T) {

@@ -1,5 +1,4 @@
--- How many rows, where to begin next time, and what is overdue among them. Next time begins before the
--- first one that is still executing in time, or else after the last one.
+-- How many rows, the last one, the place before the first that is still executing in time, and what is overdue.
 WITH rows AS (
     SELECT r.id, r.claimed_at, r.state, r.deadline
     FROM requests r
@@ -8,7 +7,7 @@ WITH rows AS (
     FETCH FIRST ($3::integer) ROWS WITH TIES
 )
 SELECT count(*),
-    COALESCE(min(claimed_at) FILTER (WHERE state = 1 AND now() <= deadline + $2::bigint * interval '1 microsecond') - interval '1 microsecond',
-        max(claimed_at)),
+    max(claimed_at),
+    min(claimed_at) FILTER (WHERE state = 1 AND now() <= deadline + $2::bigint * interval '1 microsecond') - interval '1 microsecond',
     COALESCE(array_agg(id ORDER BY id) FILTER (WHERE state = 1 AND now() > deadline + $2::bigint * interval '1 microsecond'), '{}')
 FROM rows
