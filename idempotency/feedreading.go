@@ -53,9 +53,6 @@ func (f *Feed) Close() { f.hub.close() }
 // Following returns how many follow, and how many changes are kept for them.
 func (f *Feed) Following() (readers, changes int) { return f.hub.size() }
 
-// Lag is [FeedStore.FeedLag].
-func (f *Feed) Lag(ctx context.Context) (time.Duration, error) { return f.store.FeedLag(ctx) }
-
 func (f *Feed) query(ctx context.Context, q FeedQuery) (FeedPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()

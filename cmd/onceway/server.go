@@ -78,10 +78,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	if s.store, err = openStore(ctx, c, migrate, s.storeChanged); err != nil {
 		return nil, err
 	}
-	if err := observer.Unknown(s.store.InDoubt); err != nil {
-		return nil, err
-	}
-	if err := observer.ContradictedRecords(s.store.Contradicted); err != nil {
+	if err := observer.Store(s.store); err != nil {
 		return nil, err
 	}
 	s.lease = idempotency.NewLease(s.store, s.instance(), c.Lease, newClock())

@@ -163,7 +163,7 @@ func TestTelemetryWithoutExporters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Unknown(func(context.Context) (int64, error) { return 2, nil }); err != nil {
+	if err := o.Store(storeInDoubt{}); err != nil {
 		t.Fatal(err)
 	}
 	e := o.Start(httptest.NewRequest("POST", "/orders", nil), o.Route("orders", "/orders/**"))
@@ -180,7 +180,7 @@ func TestTelemetryWithoutExporters(t *testing.T) {
 		`onceway_requests_total{onceway_route="orders",onceway_state="executed"`,
 		`onceway_dispatch_total{onceway_cause="timeout",onceway_outcome="unknown",onceway_upstream="shop"`,
 		`onceway_commit_batch_size_sum`, `onceway_commit_batch_duration_seconds_bucket`, `onceway_in_flight`,
-		`onceway_records_unknown`, `onceway_transitions_total`, `http_server_request_duration_seconds_bucket{http_request_method="POST",http_response_status_code="201",http_route="/orders/**"`,
+		`onceway_records_unknown`, `onceway_records_contradicted`, `onceway_feed_lag_seconds`, `onceway_transitions_total`, `http_server_request_duration_seconds_bucket{http_request_method="POST",http_response_status_code="201",http_route="/orders/**"`,
 		`target_info{`, `service_name="onceway"`,
 	} {
 		if !strings.Contains(w.Body.String(), want) {
@@ -198,6 +198,12 @@ func TestTelemetryWithoutExporters(t *testing.T) {
 		t.Errorf("trace %s, event %v", trace, event)
 	}
 }
+
+type storeInDoubt struct{}
+
+func (storeInDoubt) InDoubt(context.Context) (int64, error)         { return 2, nil }
+func (storeInDoubt) Contradicted(context.Context) (int64, error)    { return 0, nil }
+func (storeInDoubt) FeedLag(context.Context) (time.Duration, error) { return time.Second, nil }
 
 func TestExportersByTheEnvironment(t *testing.T) {
 	for _, tt := range []struct {

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 
@@ -72,21 +71,6 @@ func Discard() *Observer {
 		panic(err) // the no-op meter refuses nothing
 	}
 	return o
-}
-
-// Unknown tells how many records are in doubt whenever metrics are read. It is called with the
-// reader's context.
-func (o *Observer) Unknown(count func(context.Context) (int64, error)) error {
-	_, err := o.meter.Int64ObservableGauge("onceway.records.unknown",
-		metric.WithDescription("Records in state unknown, in the whole store."), metric.WithUnit("{record}"),
-		metric.WithInt64Callback(func(ctx context.Context, observer metric.Int64Observer) error {
-			n, err := count(ctx)
-			if err == nil {
-				observer.Observe(n)
-			}
-			return err
-		}))
-	return err
 }
 
 // Attribute keys of our own. The others are OpenTelemetry's semantic conventions.

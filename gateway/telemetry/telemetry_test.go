@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -236,9 +237,59 @@ func TestAccessLogCanBeSwitchedOff(t *testing.T) {
 	}
 }
 
+// store answers, or hangs until it is given up.
+type store struct {
+	inDoubt int64
+	hangs   bool
+}
+
+func (s store) answer(ctx context.Context) error {
+	if s.hangs {
+		<-ctx.Done()
+	}
+	return ctx.Err()
+}
+
+func (s store) InDoubt(ctx context.Context) (int64, error)         { return s.inDoubt, s.answer(ctx) }
+func (s store) Contradicted(ctx context.Context) (int64, error)    { return 0, s.answer(ctx) }
+func (s store) FeedLag(ctx context.Context) (time.Duration, error) { return 0, s.answer(ctx) }
+
+// Metrics are needed most while the store is away. Prometheus waits for ten seconds.
+func TestMetricsDoNotWaitForTheStore(t *testing.T) {
+	for _, hangs := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, false, sdktrace.NeverSample())
+			if err := b.Store(store{hangs: hangs}); err != nil {
+				t.Fatal(err)
+			}
+			b.Moved(idempotency.Completed, 1)
+			began := time.Now()
+			var rm metricdata.ResourceMetrics
+			if err := b.reader.Collect(t.Context(), &rm); (err != nil) != hangs {
+				t.Errorf("hangs: %v, error: %v", hangs, err)
+			}
+			if took := time.Since(began); hangs && took != time.Second || !hangs && took != 0 {
+				t.Errorf("hangs: %v, metrics took %v", hangs, took)
+			}
+			known := map[string]bool{}
+			for _, m := range rm.ScopeMetrics[0].Metrics {
+				known[m.Name] = true
+			}
+			for _, name := range []string{"onceway.records.unknown", "onceway.records.contradicted", "onceway.feed.lag"} {
+				if known[name] == hangs {
+					t.Errorf("hangs: %v, %s is told: %v", hangs, name, known[name])
+				}
+			}
+			if !known["onceway.transitions"] {
+				t.Errorf("hangs: %v, the others are missing: %v", hangs, known)
+			}
+		})
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	b := newBench(t, false, sdktrace.NeverSample())
-	if err := b.Unknown(func(context.Context) (int64, error) { return 3, nil }); err != nil {
+	if err := b.Store(store{inDoubt: 3}); err != nil {
 		t.Fatal(err)
 	}
 	route, up := b.Route("orders", "/orders/**"), b.Upstream("shop")
