@@ -83,7 +83,6 @@ func (e *exchange) answerFirst(w http.ResponseWriter, res *result) {
 
 // answerRecord answers from a record alone.
 func (e *exchange) answerRecord(w http.ResponseWriter, ruling idempotency.Ruling, rec idempotency.Record, as problem.State) {
-	e.ev.Link(rec.Trace)
 	switch ruling {
 	case idempotency.Replay:
 		e.replay(w, rec, as, nil)
@@ -168,8 +167,9 @@ func (e *exchange) passThrough(w http.ResponseWriter, l *live, rec idempotency.R
 	e.writeLive(w, l)
 }
 
-// stamp sets the headers that every protected answer has.
+// stamp sets the headers that every protected answer has, and links its span to the attempt that it tells of.
 func (e *exchange) stamp(h http.Header, rec idempotency.Record, state problem.State, next problem.Next) {
+	e.ev.Link(rec.Trace)
 	h[problem.HeaderState] = stateFields[state]
 	h[problem.HeaderNext] = nextFields[next]
 	e.g.expires(h, rec)
@@ -226,8 +226,9 @@ func (d *dates) field(t time.Time) []string {
 	return now.field
 }
 
-// answerProblem writes one of our own answers about a record.
+// answerProblem writes one of our own answers about a record, and links the span to the attempt that it tells of.
 func (e *exchange) answerProblem(w http.ResponseWriter, p problem.Problem, rec idempotency.Record) {
+	e.ev.Link(rec.Trace)
 	e.g.expires(w.Header(), rec)
 	if rec.Resolution != nil {
 		w.Header().Set(problem.HeaderResolved, reconcile.ResolvedBy(rec.Resolution))

@@ -256,6 +256,7 @@ func (g *Gateway) refuse(w http.ResponseWriter, ev *telemetry.Event, err error, 
 		p = problem.NewStillUnknown()
 	}
 	if in != nil && rec.State != idempotency.Unseen {
+		ev.Link(rec.Trace)
 		g.expires(w.Header(), rec)
 		p = p.About(in.id.String(), g.statusURL(in), rec.Trace.String())
 	}

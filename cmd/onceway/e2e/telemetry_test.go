@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -146,6 +147,52 @@ func TestTracesLinkRetriesToTheExecution(t *testing.T) {
 			return c.metrics["onceway.requests"] && c.metrics["onceway.commit.batch.size"] && c.metrics["http.server.request.duration"]
 		})
 	})
+}
+
+// Whatever a duplicate is told of an attempt, its event names that attempt's trace.
+func TestDuplicatesLinkToTheAttemptThatTheyAreToldOf(t *testing.T) {
+	t.Parallel()
+	b := ledger.Start(t)
+	g, other := pair(t, rig.Config{Targets: []string{b.URL()}})
+	gate, key := newKey(), newKey()
+	traced := func(n int, prefer string) rig.Request {
+		return rig.Request{Key: key, Body: "a", Script: ledger.Script{Status: 429, NoEffect: true, Before: gate},
+			Header: rig.Header("Prefer", prefer, "Traceparent", fmt.Sprintf("00-%032x-00000000000000aa-01", n))}
+	}
+	first := g.Go(t, traced(1, "wait=30"))
+	b.Await(t, gate, 1)
+	g.Do(t, traced(2, "wait=0")).Is(t, inProgress)
+	other.Do(t, traced(3, "wait=0")).Is(t, inProgress)
+	g.Do(t, traced(4, "respond-async")).Is(t, rig.Want{Status: 202, State: "executing", Next: "wait"})
+	attached := []<-chan *rig.Answer{g.Go(t, traced(5, "wait=30")), other.Go(t, traced(6, "wait=30"))}
+	g.Until(t, "both wait", func() bool { return inFlight(t, g) == 2 && inFlight(t, other) == 1 })
+	b.Open(t, gate)
+	<-first
+	(<-attached[0]).Is(t, rig.Want{Status: 429, State: "not_executed", Next: "resend"})
+	(<-attached[1]).Is(t, notReached)
+	linked := map[string]string{}
+	g.Until(t, "all events are logged", func() bool {
+		for line := range strings.Lines(g.Output() + other.Output()) {
+			var e struct {
+				Msg    string
+				Trace  string `json:"trace_id"`
+				Linked string `json:"linked_trace_id"`
+			}
+			if json.Unmarshal([]byte(line), &e) == nil && e.Msg == "request" {
+				linked[e.Trace] = e.Linked
+			}
+		}
+		return len(linked) == 6
+	})
+	for n := 1; n <= 6; n++ {
+		want := fmt.Sprintf("%032x", 1)
+		if n == 1 {
+			want = "" // it is that attempt
+		}
+		if got := linked[fmt.Sprintf("%032x", n)]; got != want {
+			t.Errorf("request %d is linked to %q, want %q", n, got, want)
+		}
+	}
 }
 
 // What clients and backends say is theirs: it is in no log, no metric and no trace, on no path.
