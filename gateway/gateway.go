@@ -308,7 +308,10 @@ func (g *Gateway) forwarded(out http.Header, in *http.Request) {
 func (g *Gateway) Leave() { g.leaving.Store(true) }
 
 // Refuse makes the gateway start no new attempts. What is recorded is still answered.
-func (g *Gateway) Refuse() { g.draining.Store(true) }
+func (g *Gateway) Refuse() {
+	g.draining.Store(true)
+	g.engine.Refuse() // those that were on their way here
+}
 
 // EndWaits lets everybody who waits for another request's attempt get an answer now.
 func (g *Gateway) EndWaits() { g.stopWait() }

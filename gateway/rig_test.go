@@ -43,6 +43,7 @@ type hookedStore struct {
 	before atomic.Pointer[func([]idempotency.Transition)]
 	looks  atomic.Pointer[func()] // called before each read
 	down   atomic.Bool            // nothing is written or read
+	counts atomic.Pointer[func()] // called when what is in doubt is counted
 }
 
 func (s *hookedStore) Apply(ctx context.Context, ts []idempotency.Transition) ([]idempotency.Result, error) {
@@ -63,6 +64,13 @@ func (s *hookedStore) Find(ctx context.Context, ids []idempotency.OperationID) (
 		return nil, errDown
 	}
 	return s.Model.Find(ctx, ids)
+}
+
+func (s *hookedStore) inDoubtOf(context.Context, idempotency.Caller, int) (int, error) {
+	if f := s.counts.Load(); f != nil {
+		(*f)()
+	}
+	return 0, nil
 }
 
 var errDown = errors.New("the store is down")
@@ -116,7 +124,7 @@ func startOn(t testing.TB, store *storetest.Model, backend, yaml string) *rig {
 		}
 		return time.Now()
 	}
-	r.Gateway, err = gateway.New(gateway.Options{Config: c, Now: now, Engine: engine, Feed: r.store, Observer: observer(t), Log: slog.New(slog.DiscardHandler)})
+	r.Gateway, err = gateway.New(gateway.Options{Config: c, Now: now, Engine: engine, Doubts: r.store.inDoubtOf, Feed: r.store, Observer: observer(t), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

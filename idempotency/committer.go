@@ -18,7 +18,7 @@ var (
 	// ErrStoreTimeout says that the store gave no result in time. Something may have been written, or
 	// may be written later, unless it comes in a *RolledBackError.
 	ErrStoreTimeout = errors.New("the store did not answer in time")
-	// ErrStopped says that the committer no longer takes work. Nothing was written.
+	// ErrStopped says that the committer, or the engine, no longer takes work. Nothing was written.
 	ErrStopped = errors.New("shutting down")
 )
 

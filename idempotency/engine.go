@@ -40,7 +40,8 @@ type Engine struct {
 
 	mu        sync.Mutex
 	abandoned map[AttemptID]*abandonedClaim
-	running   int           // claims and executions that are not settled
+	running   int           // claims, those about to be made, and executions that are not settled
+	refuses   bool          // to begin more of them
 	idle      chan struct{} // closed when running falls to 0, if somebody drains
 }
 
@@ -141,10 +142,15 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 			r.Refusal, r.Admit = r.Admit(), nil
 			continue // it may have taken a while
 		}
+		if r.Refusal == nil && !e.begun() {
+			r.Refusal = ErrStopped
+		}
 		var f *flight
 		opened := false
 		if r.Refusal == nil {
-			f, opened = e.flights.join(r.ID)
+			if f, opened = e.flights.join(r.ID); !opened {
+				e.ended()
+			}
 		} else if f = e.flights.find(r.ID); f == nil {
 			return e.lookUp(ctx, r)
 		}
@@ -204,13 +210,14 @@ func (r Request) rule(rec Record) Ruling {
 	return ruling
 }
 
+// claim opens f: it is counted as running already, and is no longer when it returns, unless it was granted.
 func (e *Engine) claim(r Request, owner Owner, f *flight, again bool) (Decision, error) {
 	asOf, changes := time.Now(), e.journal.changes.Load()
 	if err := e.trusts(r); err != nil { // it was asked before, and the store may have changed since
+		e.ended()
 		return Decision{}, e.grounded(r.ID, f, err)
 	}
 	attempt := Attempt{Operation: r.ID, ID: NewAttemptID(), Owner: owner}
-	e.begun()
 	claim := Claim{
 		Attempt: attempt, Operation: r.Operation, Fingerprint: r.Fingerprint, Method: r.Method, TargetURI: r.Target, Route: r.Route,
 		Budget: r.Budget, Resend: r.Resend, Further: r.TooOld != nil, KeyDate: r.KeyDate, Retention: r.Retention, Trace: r.Trace,
@@ -366,7 +373,15 @@ func (e *Engine) Recall(id OperationID) (Record, bool) {
 	return e.cache.Get(id)
 }
 
-// Drain waits until every execution is settled, or ctx ends.
+// Refuse makes the engine start no new attempts, of no request that has come this far either: from now on Begin
+// answers what is recorded, and otherwise returns ErrStopped. What has begun by then is waited for by Drain.
+func (e *Engine) Refuse() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refuses = true
+}
+
+// Drain waits until every execution is settled, or ctx ends. After Refuse none is begun behind its back.
 func (e *Engine) Drain(ctx context.Context) error {
 	e.mu.Lock()
 	if e.running == 0 {
@@ -393,10 +408,15 @@ func (e *Engine) Running() int {
 	return e.running
 }
 
-func (e *Engine) begun() {
+// begun counts a claim that is about to be made, unless none may be any more.
+func (e *Engine) begun() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.refuses {
+		return false
+	}
 	e.running++
+	return true
 }
 
 func (e *Engine) ended() {

@@ -222,6 +222,56 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// Whoever was on his way to a claim when a drain began either is waited for or begins nothing: there is no moment in
+// between. What is settled is answered all the same.
+func TestRefuseBehindNobodysBack(t *testing.T) {
+	bubble(t, func(t *testing.T, g *gateway) {
+		g.begin(t, request("settled"), idempotency.Granted).Execution.Complete(answer("made"))
+		g.cache.Drop(request("settled").ID)
+		release := make(chan struct{})
+		admitted := func(name string) idempotency.Request {
+			r := request(name)
+			r.Admit = func() error { <-release; return nil }
+			return r
+		}
+		replay := g.begins(t, admitted("settled"))
+		refused := make(chan error, 1)
+		go func() {
+			_, err := g.engine.Begin(t.Context(), admitted("late"))
+			refused <- err
+		}()
+		written := make(chan struct{})
+		g.store.breakBy(about(request("claimed").ID, only[idempotency.Claim](hold(written))))
+		granted := g.begins(t, request("claimed"))
+		synctest.Wait()
+
+		g.engine.Refuse()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := g.engine.Drain(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Drain while a claim is being written: %v", err)
+		}
+		close(written)
+		d := <-granted
+		g.begin(t, request("claimed"), idempotency.Busy)
+		d.Execution.Complete(answer("made"))
+		if err := g.engine.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		close(release)
+		if err := <-refused; !errors.Is(err, idempotency.ErrStopped) {
+			t.Errorf("begun after the drain: %v", err)
+		}
+		if d := <-replay; d.Ruling != idempotency.Replay {
+			t.Errorf("what is settled is ruled %v", d.Ruling)
+		}
+		g.store.wants(request("late").ID, idempotency.Unseen)
+		if n := g.engine.Running(); n != 0 {
+			t.Errorf("%d running", n)
+		}
+	})
+}
+
 func TestCache(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		r := request("order")
