@@ -11,12 +11,13 @@ import (
 // ErrNoLease says that this process cannot vouch for its lease: it must not claim. Nothing was sent.
 var ErrNoLease = errors.New("this gateway could not renew its lease in the store")
 
-// Cache keeps completed records, bounded in bytes. A record is put with the time it may live. The
-// zero ttl is never used.
+// Cache keeps completed records, bounded in bytes. A record is put with the time it may live, by any clock that
+// runs while the machine does. The zero ttl is never used.
 type Cache interface {
 	Get(id OperationID) (Record, bool)
 	Put(r Record, ttl time.Duration)
 	Drop(id OperationID)
+	Clear()
 }
 
 // cacheTTL bounds how long an acknowledgement made elsewhere may go unnoticed here.
@@ -36,6 +37,7 @@ type Engine struct {
 	keeper    *keeper // nil without a spool
 	journal   journal
 	erased    erased
+	awake     *awake
 	watches   *watches
 
 	mu        sync.Mutex
@@ -61,6 +63,7 @@ func NewEngine(store Store, committer *Committer, lease *Lease, cache Cache) *En
 	}
 	e.asks = newReads(e.reader(e.ask), committer.o.Timeout, committer.o.Pacer.Yield)
 	e.finds = newReads(e.reader(store.Find), committer.o.Timeout, committer.o.Pacer.Yield)
+	e.awake = newAwake(lease.clock, cache.Clear)
 	e.watches = newWatches(e.FindAll, committer.o.Timeout, committer.o.Pacer.Spread)
 	written := func(r *Record) {
 		e.forget(r)
@@ -127,7 +130,7 @@ func (e *Engine) Begin(ctx context.Context, r Request) (Decision, error) {
 	if rec, ok := e.spooled(r.ID); ok {
 		return Decision{Ruling: Judge(rec, r.Fingerprint), Record: rec}, nil
 	}
-	if rec, ok := e.cache.Get(r.ID); ok {
+	if rec, ok := e.cached(r.ID); ok {
 		return Decision{Ruling: Judge(rec, r.Fingerprint), Record: rec}, nil
 	}
 	for claims := 0; ; {
@@ -352,8 +355,18 @@ func (e *Engine) remember(r Record, asOf time.Time) {
 		return
 	}
 	if ttl := min(cacheTTL, r.BodyExpires.Sub(r.Observed)) - time.Since(asOf); ttl > 0 {
+		e.awake.check()
 		e.erased.unless(r.ID, asOf, func() { e.cache.Put(r, ttl) })
+		if !e.awake.since(asOf) {
+			e.cache.Drop(r.ID)
+		}
 	}
+}
+
+// cached returns a record from the cache, if it has not been there for longer than it may, asleep or awake.
+func (e *Engine) cached(id OperationID) (Record, bool) {
+	e.awake.check()
+	return e.cache.Get(id)
 }
 
 // forget hears of every record that this process reads or writes. Whoever was told that an answer is forgotten
@@ -370,7 +383,7 @@ func (e *Engine) Recall(id OperationID) (Record, bool) {
 	if rec, ok := e.spooled(id); ok {
 		return rec, true
 	}
-	return e.cache.Get(id)
+	return e.cached(id)
 }
 
 // Refuse makes the engine start no new attempts, of no request that has come this far either: from now on Begin
@@ -434,3 +447,4 @@ type noCache struct{}
 func (noCache) Get(OperationID) (Record, bool) { return Record{}, false }
 func (noCache) Put(Record, time.Duration)      {}
 func (noCache) Drop(OperationID)               {}
+func (noCache) Clear()                         {}

@@ -295,6 +295,61 @@ func TestCache(t *testing.T) {
 	})
 }
 
+// A night in suspend is time that has passed: what is cached is as old as the night, although no timer noticed.
+func TestCacheDoesNotOutliveASuspension(t *testing.T) {
+	elsewhere := func(t *testing.T, g *gateway, r idempotency.Request) {
+		if _, err := g.store.Model.Apply(t.Context(), []idempotency.Transition{idempotency.Acknowledge{Operation: r.ID}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const noticed = time.Millisecond
+	t.Run("cached before", func(t *testing.T) {
+		bubble(t, func(t *testing.T, g *gateway) {
+			r := request("order")
+			g.begin(t, r, idempotency.Granted).Execution.Complete(answer("made"))
+			for range 3 { // short ones count together
+				g.clock.suspend(40 * time.Millisecond)
+				time.Sleep(noticed)
+				if _, ok := g.engine.Recall(r.ID); ok != (g.clock.jump < 100*time.Millisecond) {
+					t.Errorf("recalled: %v, after %v", ok, g.clock.jump)
+				}
+			}
+			for range 2 {
+				time.Sleep(noticed)
+				g.begin(t, r, idempotency.Replay)
+				if _, ok := g.engine.Recall(r.ID); !ok {
+					t.Error("what is read afterwards is not cached")
+				}
+			}
+			g.clock.suspend(time.Hour)
+			elsewhere(t, g, r)
+			time.Sleep(noticed)
+			g.begin(t, r, idempotency.NoBody)
+		})
+	})
+	t.Run("read before", func(t *testing.T) {
+		bubble(t, func(t *testing.T, g *gateway) {
+			r := request("order")
+			g.begin(t, r, idempotency.Granted).Execution.Complete(answer("made"))
+			g.cache.Drop(r.ID)
+			time.Sleep(time.Second)
+			g.store.set(func(s *faulty) {
+				s.found = func() {
+					g.clock.suspend(time.Hour)
+					time.Sleep(noticed)
+					g.engine.Recall(request("other").ID) // notices it
+				}
+			})
+			if _, err := g.engine.Find(t.Context(), r.ID); err != nil {
+				t.Fatal(err)
+			}
+			g.store.set(func(s *faulty) { s.found = nil })
+			elsewhere(t, g, r)
+			g.begin(t, r, idempotency.NoBody)
+		})
+	})
+}
+
 func TestCacheNeverOutlivesTheBody(t *testing.T) {
 	bubble(t, func(t *testing.T, g *gateway) {
 		r := request("order")

@@ -411,4 +411,10 @@ func (c *cache) Drop(id idempotency.OperationID) {
 	delete(c.m, id)
 }
 
+func (c *cache) Clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.m)
+}
+
 func name(i int) string { return fmt.Sprintf("key-%04d", i) }

@@ -45,6 +45,8 @@ func (c recordCache) Put(r idempotency.Record, ttl time.Duration) {
 
 func (c recordCache) Drop(id idempotency.OperationID) { c.cache.Invalidate(id) }
 
+func (c recordCache) Clear() { c.cache.InvalidateAll() }
+
 // weigh counts the bytes that a record holds; the constant stands for its fixed part and the cache's (measured).
 func weigh(_ idempotency.OperationID, c *cachedRecord) uint32 {
 	n := 1500 + len(c.Operation.Key) + len(c.Operation.Caller) + len(c.Target) + len(c.Response.Body)

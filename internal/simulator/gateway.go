@@ -294,6 +294,12 @@ func (c *cache) Drop(id idempotency.OperationID) {
 	delete(c.m, id)
 }
 
+func (c *cache) Clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.m)
+}
+
 type askerKey struct{}
 
 func asker(ctx context.Context) string {
