@@ -34,6 +34,7 @@ type backend struct {
 	executions map[string]int
 	react      func(e *event)
 	onHead     func(f *http2.MetaHeadersFrame) // may be nil
+	settings   []http2.Setting
 }
 
 // event is one moment of one request.
@@ -245,7 +246,7 @@ func (b *backend) serve2(c *tcpEnd) {
 	}
 	f := http2.NewFramer(c, c)
 	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	f.WriteSettings()
+	f.WriteSettings(b.settings...)
 	requests := map[uint32]*event{}
 	for {
 		frame, err := f.ReadFrame()

@@ -123,15 +123,21 @@ func (t *target) open(ctx context.Context) (conn, *evidence) {
 	if !http2 {
 		return conn{link: newLink(top, sock)}, nil
 	}
-	client, err := t.up.h2.NewClientConn(context.WithValue(ctx, dialedKey{}, top), "http", t.address)
+	p := newPrefaced(top, sock)
+	client, err := t.up.h2.NewClientConn(context.WithValue(ctx, dialedKey{}, p), "http", t.address)
 	if err != nil {
 		sock.seal()
 		return conn{}, &evidence{step: stepDial, err: err}
 	}
-	if err := client.Reserve(); err != nil {
+	if err = p.wait(ctx); err == nil {
+		if err = client.Reserve(); err != nil {
+			err = errors.Join(errors.New("closed as soon as it was open, or no stream is admitted"), err)
+		}
+	}
+	if err != nil {
 		client.Close()
 		sock.seal()
-		return conn{}, &evidence{step: stepDial, err: errors.Join(errors.New("closed as soon as it was open"), err)}
+		return conn{}, &evidence{step: stepDial, err: err}
 	}
 	t.share(client)
 	return conn{client: client}, nil

@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -95,6 +97,98 @@ func TestGracefulGoAwayUnderLoad(t *testing.T) {
 				t.Errorf("%d answers to %d heads", answered.Load(), got)
 			}
 			t.Logf("%d answers over %d connections", answered.Load(), b.connections())
+		})
+	}
+}
+
+// Requests that come at once to a cold target keep to the streams that it admits, from the first one on.
+func TestTheFirstSettingsCount(t *testing.T) {
+	const limit, requests = 2, 20
+	for _, protocol := range []string{"h2c", "h2"} {
+		var mu sync.Mutex
+		open, most := map[*tcpEnd]int{}, 0
+		b := newBackend(t, protocol, func(e *event) {
+			mu.Lock()
+			if e.moment == headRead {
+				open[e.tcpEnd]++
+			} else {
+				open[e.tcpEnd]--
+			}
+			most = max(most, open[e.tcpEnd])
+			mu.Unlock()
+			answering(e)
+		})
+		b.settings = []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: limit}}
+		u := newUpstream(t, Options{}, b.URL())
+		var all sync.WaitGroup
+		for range requests {
+			all.Go(func() {
+				// Longer than what may be sent before the backend has read of it: the stream stays open for a while.
+				if out, ok := send(t, u, post("op", make([]byte, 100_000))).(Answered); !ok {
+					t.Error(describe(out))
+				}
+			})
+		}
+		all.Wait()
+		if most > limit || b.executed("op") != requests {
+			t.Errorf("%s: %d streams at once, executed %d times", protocol, most, b.executed("op"))
+		}
+	}
+}
+
+// A connection that ends, or says GOAWAY, before it has carried anything was none.
+func TestAConnectionThatNeverBegins(t *testing.T) {
+	greetings := map[string]func(f *http2.Framer){
+		"nothing":               func(*http2.Framer) {},
+		"GOAWAY":                func(f *http2.Framer) { f.WriteSettings(); f.WriteGoAway(0, http2.ErrCodeNo, nil) },
+		"GOAWAY alone":          func(f *http2.Framer) { f.WriteGoAway(0, http2.ErrCodeNo, nil) },
+		"SETTINGS of no stream": func(f *http2.Framer) { f.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams}) },
+	}
+	for name, greet := range greetings {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var serving sync.WaitGroup
+			var heads atomic.Int64
+			serving.Go(func() {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+				f := http2.NewFramer(c, c)
+				greet(f)
+				for name != "nothing" {
+					frame, err := f.ReadFrame()
+					if err != nil {
+						return
+					}
+					if _, ok := frame.(*http2.HeadersFrame); ok {
+						heads.Add(1)
+					}
+				}
+			})
+			t.Cleanup(serving.Wait)
+			t.Cleanup(func() { l.Close() })
+			u := newUpstream(t, Options{}, "h2c://"+l.Addr().String())
+			out := send(t, u, post("op", []byte("body")))
+			if name == "GOAWAY" {
+				// It may come behind the reservation, and the next connection is not taken.
+				if n, ok := out.(NotSent); !ok || n.Cause != CauseDialFailed && n.Cause != CauseZeroBytes {
+					// Or behind the head: no proof.
+					if _, ok := out.(Unknown); !ok || heads.Load() == 0 {
+						t.Error(describe(out))
+					}
+				}
+				return
+			}
+			wantNotSent(t, out, CauseDialFailed)
+			if heads.Load() > 0 {
+				t.Error("a request arrived")
+			}
 		})
 	}
 }

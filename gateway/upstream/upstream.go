@@ -22,7 +22,7 @@ type Options struct {
 	// long a peer may leave bytes unacknowledged, and how long passed-through requests wait for a
 	// response head. 30s.
 	Timeout        time.Duration
-	ConnectTimeout time.Duration // resolving, dialling and TLS handshake together, per target. 5s
+	ConnectTimeout time.Duration // resolving, dialling, TLS handshake and, on HTTP/2, the server's SETTINGS together, per target. 5s
 	IdleTimeout    time.Duration // must be shorter than the backend's. 30s
 	MaxInFlight    int           // slots that Acquire gives. 512
 	TLS            *tls.Config   // for https targets; nil trusts the system's roots
