@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -37,7 +38,21 @@ func TestChunkedBodyReservesWhatItTakes(t *testing.T) {
 
 // What is matched is what is forwarded, to the last question mark.
 func TestPassedTarget(t *testing.T) {
-	r := start(t, func(w http.ResponseWriter, req *http.Request) { fmt.Fprint(w, req.RequestURI) }, "")
+	r := startWith(t, func(w http.ResponseWriter, req *http.Request) { fmt.Fprint(w, req.RequestURI) }, "caller: {none: {}}\n"+
+		"upstreams: {b: {targets: ['BACKEND']}}\nroutes:\n- {name: off, match: {path: /off/**}, upstream: b, idempotency: {mode: 'off'}}\n"+
+		"- {name: optional, match: {path: /optional/**}, upstream: b, idempotency: {mode: optional}}\n- {name: all, match: {path: /**}, upstream: b}\n")
+	for _, line := range []string{"PUT /a?b;c=100%", "DELETE /a?%zz", "POST /off/a?100%", "POST /optional/a?100%"} {
+		method, target, _ := strings.Cut(line, " ")
+		if a := r.send(t, method, target, ""); a.StatusCode != 200 || a.body != target {
+			t.Errorf("%s arrived as %d %s", line, a.StatusCode, a.body)
+		}
+	}
+	for _, target := range []string{"/a?100%", "/optional/a?%zz"} {
+		a := r.send(t, "POST", target, "", "Idempotency-Key", "k")
+		if a.is(t, 400, "rejected", "stop"); !strings.Contains(a.body, "request-malformed") {
+			t.Errorf("%s: %s", target, a.body)
+		}
+	}
 	for _, target := range []string{"/a?", "/a", "/a?b;c=%zz", "//a/../b%2Fc", "/a%2541"} {
 		if a := r.raw(t, "GET "+target+" HTTP/1.1\r\nHost: a\r\n\r\n", 20*time.Second); a == nil || a.body != target {
 			t.Errorf("%s arrived as %v", target, a)

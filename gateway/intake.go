@@ -43,6 +43,12 @@ func (g *Gateway) takeIn(in *intake, w *recorder, r *http.Request, b *bound, t r
 	if err != nil {
 		return &refusal{problem.NewUnauthenticated(reconcile.Unauthenticated(err))}
 	}
+	if err := t.CheckQuery(); err != nil {
+		return &refusal{problem.NewRequestMalformed(sentence(err))}
+	}
+	if !isFramed(r) {
+		return &refusal{problem.NewRequestMalformed("A protected request over HTTP/1.0 needs a Content-Length, 0 if it has no body. Nothing was sent to the backend.")}
+	}
 	policy := &b.route.Idempotency
 	key, err := keyOf(r.Header, policy.Header)
 	if err != nil {
@@ -65,6 +71,12 @@ func (g *Gateway) takeIn(in *intake, w *recorder, r *http.Request, b *bound, t r
 		Method: r.Method, Authority: r.Host, Target: in.target, MediaType: types, ContentEncoding: encodings, Body: in.body,
 	}.Fingerprint()
 	return nil
+}
+
+// isFramed reports whether it is known how long the body is. Over HTTP/1.0 only a Content-Length says so: net/http
+// drops a Transfer-Encoding unseen, and takes the content for what follows the request (RFC 9112, section 6.1).
+func isFramed(r *http.Request) bool {
+	return r.ProtoAtLeast(1, 1) || len(r.Header["Content-Length"]) > 0
 }
 
 // statusURL returns the path of the operation's record.

@@ -54,7 +54,7 @@ func (w *recorder) WriteHeader(status int) {
 		if !w.streams && !w.bounded {
 			w.bound()
 		}
-		if w.upload.unfinished() {
+		if w.upload.unfinished() || !w.request.ProtoAtLeast(1, 1) { // see isFramed: what follows may be content
 			w.Header().Set("Connection", "close")
 		}
 	}

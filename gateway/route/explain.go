@@ -24,7 +24,7 @@ type Skip struct {
 }
 
 // Explain says where a request for rawURL would go: an absolute URL, or a path when the host does not
-// matter. The errors are those of ParseTarget, with the raw_paths of the route that matches.
+// matter. The errors are those of ParseTarget, with the raw_paths of the route that matches, and, where it protects, of CheckQuery.
 func (t *Table) Explain(method, rawURL string) (Explanation, error) {
 	target, err := ParseTarget(method, rawURL, true)
 	if err != nil {
@@ -49,6 +49,9 @@ func (t *Table) Explain(method, rawURL string) (Explanation, error) {
 			return Explanation{}, fmt.Errorf("route %s: %w", e.route.Name, err)
 		}
 		x.Route, x.Protected = e.route, Protected(e.route, method, http.Header{})
+		if err := target.CheckQuery(); err != nil && x.Protected {
+			return Explanation{}, fmt.Errorf("route %s: %w", e.route.Name, err)
+		}
 		break
 	}
 	return x, nil

@@ -74,6 +74,13 @@ func TestExplain(t *testing.T) {
 	if _, err = table().Explain("POST", "/orders//a"); !errors.As(err, &ambiguous) || !strings.Contains(err.Error(), "route orders") {
 		t.Errorf("got %v", err)
 	}
+	var invalid *InvalidError
+	if _, err = table().Explain("POST", "/orders?100%"); !errors.As(err, &invalid) || !strings.Contains(err.Error(), "route create") {
+		t.Errorf("%v", err)
+	}
+	if x, err = table().Explain("PUT", "/orders?100%"); err != nil || x.Protected {
+		t.Errorf("%+v, %v", x, err)
+	}
 	if _, err = table().Explain("POST", "orders"); err == nil {
 		t.Error("a relative URL is accepted")
 	}

@@ -7,6 +7,7 @@ type Target struct {
 	Path     string // begins with "/", or is "*" (RFC 9112, section 3.2.4)
 	RawQuery string // after the first "?", which is not part of it
 	Query    bool   // there is a "?", perhaps with nothing after it
+	badQuery bool   // see CheckQuery
 }
 
 // String returns the target in origin-form (RFC 9112, section 3.2.1), as it is matched, fingerprinted
@@ -63,7 +64,7 @@ func (a Ambiguity) String() string {
 // In path and query, percent-encoded unreserved octets are decoded, other escapes get upper-case hex,
 // and bytes that a URI cannot contain are percent-encoded; nothing else changes, so that reserved
 // characters keep their difference from their encoded form. Segments are never collapsed. An invalid
-// escape is an error; only in the query of a safe method it leaves all escapes as they are.
+// escape is an error in the path; in the query it leaves all escapes as they are, for CheckQuery to judge.
 //
 // On a method that is not safe (RFC 9110, section 9.2.1), empty segments, dot segments, encoded
 // slashes, backslashes and NUL in the path are an *AmbiguousError, encoded or not, unless raw. A
@@ -87,16 +88,10 @@ func ParseTarget(method, requestURI string, raw bool) (Target, error) {
 	if path == "" {
 		path = "/"
 	}
-	normal, err := normalise(query, "query")
-	switch {
-	case err == nil:
-		query = normal
-	case !IsSafe(method):
-		return Target{}, err
-	default:
-		query = escapeBytes(query)
+	t := Target{Path: path, Query: hasQuery}
+	if t.RawQuery, err = normalise(query, "query"); err != nil {
+		t.RawQuery, t.badQuery = escapeBytes(query), true
 	}
-	t := Target{Path: path, RawQuery: query, Query: hasQuery}
 	if !raw {
 		if err := t.CheckAmbiguous(method); err != nil {
 			return Target{}, err
@@ -115,6 +110,19 @@ func (t Target) CheckAmbiguous(method string) error {
 		return &AmbiguousError{what}
 	}
 	return nil
+}
+
+// CheckQuery returns an *InvalidError if an escape in the query is invalid: then nobody can say which spellings of
+// it are the same, so that it can be passed on, and not be fingerprinted.
+func (t Target) CheckQuery() error {
+	if t.badQuery {
+		return invalidEscape("query")
+	}
+	return nil
+}
+
+func invalidEscape(part string) error {
+	return &InvalidError{"a % in its " + part + " is not followed by two hexadecimal digits"}
 }
 
 // originForm cuts scheme and authority off. What it returns begins with "/" or "?", or is "*" or empty.
@@ -205,7 +213,7 @@ func normalise(s, part string) (string, error) {
 		switch {
 		case c == '%':
 			if i+2 >= len(s) || !isHex(s[i+1]) || !isHex(s[i+2]) {
-				return "", &InvalidError{"a % in its " + part + " is not followed by two hexadecimal digits"}
+				return "", invalidEscape(part)
 			}
 			c = unhex(s[i+1])<<4 | unhex(s[i+2])
 			i += 2

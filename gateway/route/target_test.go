@@ -32,6 +32,8 @@ func TestParseTarget(t *testing.T) {
 		{"GET", "/a?100%", "/a?100%"},
 		{"GET", "/a?%7e%é", "/a?%7e%%C3%A9"},
 		{"HEAD", "/a?%7e%41", "/a?~A"},
+		{"POST", "/a?100%", "/a?100%"},
+		{"PUT", "/%7e?%7e%zz%é", "/~?%7e%zz%%C3%A9"},
 	} {
 		got, err := ParseTarget(test.method, test.in, false)
 		if err != nil || got.String() != test.want {
@@ -71,13 +73,27 @@ func TestAmbiguousPaths(t *testing.T) {
 func TestInvalidTargets(t *testing.T) {
 	for _, test := range []struct{ method, in string }{
 		{"GET", ""}, {"GET", "a"}, {"GET", "*"}, {"POST", "*"}, {"GET", "/%"}, {"GET", "/%4"}, {"GET", "/%4g"}, {"POST", "/%%34"},
-		{"POST", "/a?%"}, {"PUT", "/a?%zz"}, {"GET", "ftp://h/a"}, {"GET", "http:///a"}, {"GET", "http://"}, {"GET", "http://h#a"}, {"CONNECT", "h:443"}, {"CONNECT", "/a"},
+		{"GET", "ftp://h/a"}, {"GET", "http:///a"}, {"GET", "http://"}, {"GET", "http://h#a"}, {"CONNECT", "h:443"}, {"CONNECT", "/a"},
 		{"GET", "?a"},
 	} {
 		_, err := ParseTarget(test.method, test.in, true)
 		var invalid *InvalidError
 		if !errors.As(err, &invalid) {
 			t.Errorf("%s %q: got %v", test.method, test.in, err)
+		}
+	}
+}
+
+// What is passed on stands as it was sent; what is protected has to be compared.
+func TestCheckQuery(t *testing.T) {
+	for in, valid := range map[string]bool{"/a": true, "/a?": true, "/a?%7e&%C3": true, "/a?100%": false, "/a?%7e%zz": false, "/a?%4": false} {
+		got, err := ParseTarget("POST", in, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var invalid *InvalidError
+		if err := got.CheckQuery(); errors.As(err, &invalid) == valid {
+			t.Errorf("%s: %v", in, err)
 		}
 	}
 }
