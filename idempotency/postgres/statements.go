@@ -12,7 +12,8 @@ var files embed.FS
 var (
 	settings                   = statement("settings")
 	settingsWithoutJoins       = statement("settings_without_joins")
-	sessionSettings            = strings.ReplaceAll(settingsWithoutJoins, ", true)", ", false)")
+	sessionSettings            = strings.ReplaceAll(settingsWithoutJoins, ", true)", ", false)") + ",\n" + statement("session_settings")
+	sessionDefaults            = statement("session_defaults")
 	lockRows                   = statement("lock")
 	readRecords                = statement("read")
 	readWithPayloads           = statement("read_with_payloads")

@@ -6,6 +6,7 @@
 // transaction, at READ COMMITTED; what that finds to be out of the ordinary, like a late answer, takes
 // a second one (see [Store.Apply]). There is no session state: a pooler in transaction mode may stand
 // in between (with default_query_exec_mode=exec in the DSN, if it does not track prepared statements).
+// What each session is set to at its start has to be the default there, or is refused (see session.go).
 //
 // Its clock is the server's. One instant, the start of the transaction, holds for all of it, also if
 // it then waits for a lock (at most 250 ms). So an instant may lie a little back when it is
