@@ -173,9 +173,7 @@ func facts(c *config.Config, version string) reconcile.Facts {
 // ServeHTTP answers our own addresses, and finds the route of every other request.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := newRecorder(w, r)
-	if g.leaving.Load() && r.Header.Get("Upgrade") == "" {
-		w.Header().Set("Connection", "close") // over HTTP/2 a GOAWAY
-	}
+	out.last = g.leaving.Load()
 	g.serve(out, r)
 	out.finish() // after the request's event has ended, so that nobody sees an answer before its event
 }
@@ -297,11 +295,6 @@ func (g *Gateway) unroutable(w *recorder, r *http.Request, seen *telemetry.Route
 func sentence(err error) string {
 	text := err.Error()
 	return strings.ToUpper(text[:1]) + text[1:] + "."
-}
-
-// forwarded sets the forwarding fields of a request to a backend.
-func (g *Gateway) forwarded(out http.Header, in *http.Request) {
-	caller.SetForwarded(out, in, g.trusted.Peer(in.RemoteAddr))
 }
 
 // Leave asks clients, with every answer, to use another connection for their next request.

@@ -10,22 +10,34 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/onceway/onceway/gateway/caller"
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/route"
 	"github.com/onceway/onceway/gateway/telemetry"
 )
 
-// passing is what a passed-through request carries to the hooks of its ReverseProxy.
+// passing is what a passed-through request carries to the hooks of its ReverseProxy, as its context.
 type passing struct {
+	context.Context
 	target      route.Target
 	unprotected bool // optional mode, and no key
 	ev          *telemetry.Event
+	upload      *upload // nil without a body
 }
 
 type passingKey struct{}
+
+func (p *passing) Value(key any) any {
+	if key == (passingKey{}) {
+		return p
+	}
+	return p.Context.Value(key)
+}
 
 // pass streams a request through, both ways, without a record.
 func (g *Gateway) pass(w *recorder, r *http.Request, b *bound, t route.Target, ev *telemetry.Event, unprotected bool) {
@@ -33,16 +45,22 @@ func (g *Gateway) pass(w *recorder, r *http.Request, b *bound, t route.Target, e
 	if unprotected {
 		ev.State = problem.Unprotected
 	}
-	p := &passing{target: t, unprotected: unprotected, ev: ev}
+	p := &passing{Context: ev.Context(), target: t, unprotected: unprotected, ev: ev}
 	in := r
-	r = in.WithContext(context.WithValue(ev.Context(), passingKey{}, p))
-	if in.Body != http.NoBody && in.ProtoMajor == 1 { // HTTP/2 needs no permission
-		// net/http would read the whole request before it lets an answer begin.
-		_ = http.NewResponseController(w).EnableFullDuplex()
-		w.upload = &upload{ReadCloser: in.Body}
-		r.Body = w.upload // not of in, whose body net/http recognises as its own
+	r = in.WithContext(p)
+	if in.Body != http.NoBody {
+		p.upload = &upload{ReadCloser: in.Body}
+		r.Body = p.upload // not of in, whose body net/http recognises as its own
+		if in.ProtoMajor == 1 {
+			// net/http would read the whole request before it lets an answer begin. HTTP/2 needs no permission.
+			_ = http.NewResponseController(w).EnableFullDuplex()
+			w.upload = p.upload
+		}
 	}
 	b.proxy.ServeHTTP(w, r)
+	for _, name := range answersInTrailers {
+		delete(w.Header(), name)
+	}
 }
 
 // upload is the body of an HTTP/1 request that may be answered before it has ended. With full duplex on,
@@ -51,27 +69,59 @@ func (g *Gateway) pass(w *recorder, r *http.Request, b *bound, t route.Target, e
 // body. So an answer that begins before we have seen the end is the connection's last.
 type upload struct {
 	io.ReadCloser
-	ended atomic.Bool
+	ended   atomic.Bool
+	trailer http.Header // of the request: net/http fills it when the body ends
+	trusted bool        // the peer
 }
 
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.ReadCloser.Read(p)
 	if err == io.EOF {
+		u.cleanTrailer()
 		u.ended.Store(true)
 	}
 	return n, err
 }
 
+// cleanTrailer leaves no trailer that a backend might take for a field of ours.
+func (u *upload) cleanTrailer() {
+	for name := range u.trailer {
+		if isOurs(name) || hopByHop[name] || !caller.Passes(name, u.trusted) {
+			delete(u.trailer, name)
+		}
+	}
+}
+
 // unfinished reports whether there is an upload whose end has not been seen.
 func (u *upload) unfinished() bool { return u != nil && !u.ended.Load() }
 
-// newProxy makes the proxy of unprotected requests. It is the standard library's, which flushes streams
-// at once, upgrades connections, and forwards 1xx and trailers.
+// flushAfter is how long what a backend has sent may wait for more of an answer whose length is known. One that
+// is there as a whole goes out in one piece; one without a length, and server-sent events, are flushed at once.
+const flushAfter = 10 * time.Millisecond
+
+// answersInTrailers are the names under which ReverseProxy leaves trailers that were not announced.
+var answersInTrailers = func() (names []string) {
+	for name := range answers {
+		names = append(names, http.TrailerPrefix+name)
+	}
+	return names
+}()
+
+// upgradesToWebSocket reports whether a request opens a WebSocket (RFC 6455, section 4.1). No other protocol is
+// tunnelled: requests inside h2c, above all, would be neither protected nor rid of forged fields. HTTP/1.0 has no
+// upgrades (RFC 9110, section 7.8).
+func upgradesToWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ProtoMinor >= 1 && r.Body == http.NoBody &&
+		len(r.Header["Upgrade"]) == 1 && strings.EqualFold(r.Header["Upgrade"][0], "websocket")
+}
+
+// newProxy makes the proxy of unprotected requests. It is the standard library's, which upgrades connections
+// and forwards 1xx and trailers.
 func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
-		BufferPool: &copyBuffers,
-		Transport:  b.up.RoundTripper(),
-		ErrorLog:   telemetry.NetHTTP(g.log),
+		BufferPool: &copyBuffers, FlushInterval: flushAfter,
+		Transport: b.up.RoundTripper(),
+		ErrorLog:  telemetry.NetHTTP(g.log),
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			p := pr.In.Context().Value(passingKey{}).(*passing)
 			u := pr.Out.URL
@@ -84,19 +134,37 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 			}
 			// net/http fills the trailers into this map when the body has ended; of a copy nobody would know.
 			pr.Out.Trailer = pr.In.Trailer
+			trusted := g.trusted.Peer(pr.In.RemoteAddr)
+			if p.upload != nil {
+				p.upload.trailer, p.upload.trusted = pr.Out.Trailer, trusted
+				p.upload.cleanTrailer() // of what is only announced
+			}
 			h := pr.Out.Header
+			if !upgradesToWebSocket(pr.In) {
+				delete(h, "Connection")
+				delete(h, "Upgrade")
+			}
+			delete(h, "Http2-Settings")
+			if key := b.route.Idempotency.Header; pr.In.Header[key] != nil {
+				h[key] = pr.In.Header[key] // whatever the client's Connection names
+			}
 			for name := range h {
 				if isOurs(name) && name != "Content-Length" && name != "Traceparent" && name != "Tracestate" {
 					delete(h, name)
 				}
 			}
-			g.forwarded(h, pr.In)
+			caller.SetForwarded(h, pr.In, trusted)
 			p.ev.Inject(h)
 			hideFromRetries(pr.Out)
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			for name := range answers {
 				delete(resp.Header, name)
+			}
+			for name := range resp.Trailer {
+				if answers[name] {
+					delete(resp.Trailer, name) // not announced; see answersInTrailers
+				}
 			}
 			p := resp.Request.Context().Value(passingKey{}).(*passing)
 			if p.unprotected {

@@ -246,3 +246,157 @@ func TestACutAnswerIsCutAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// once answers every request, whole as it is, with the same bytes, and says what it got on the wire.
+func once(t *testing.T, answer string) (address string, got chan string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	got = make(chan string, 10)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				var wire strings.Builder
+				r, err := http.ReadRequest(bufio.NewReader(io.TeeReader(c, &wire)))
+				if err != nil {
+					return
+				}
+				io.Copy(io.Discard, r.Body)
+				got <- wire.String()
+				io.WriteString(c, answer)
+			}()
+		}
+	}()
+	return l.Addr().String(), got
+}
+
+// The head of an answer, and what there is of its content, is not held back until the rest has come.
+func TestAnAnswerOfKnownLengthStreams(t *testing.T) {
+	gates := make(chan bool)
+	b := serveHalfRead(t, func(c net.Conn, r *http.Request) {
+		for _, part := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "01234", "56789"} {
+			io.WriteString(c, part)
+			<-gates
+		}
+	})
+	r := startAt(t, "http://"+b.address, allRequired)
+	c, in := r.dial(t)
+	defer close(gates)
+	io.WriteString(c, "GET /poll HTTP/1.1\r\nHost: a\r\n\r\n")
+	resp := finalAnswer(t, in)
+	for _, part := range []string{"01234", "56789"} {
+		gates <- true
+		got := make([]byte, 5)
+		if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != part {
+			t.Fatalf("%q %v", got, err)
+		}
+	}
+}
+
+// What a backend does not say of its content, nobody guesses.
+func TestNoContentTypeIsInvented(t *testing.T) {
+	address, _ := once(t, "HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>")
+	r := startAt(t, "http://"+address, allRequired)
+	if a := r.send(t, "GET", "/", ""); a.Header["Content-Type"] != nil || a.body != "<html>" {
+		t.Errorf("%v %q", a.Header, a.body)
+	}
+}
+
+// By the fields that only the gateway says, a client recognises it, wherever in an answer they stand.
+func TestOurFieldsInInterimAnswersAndTrailers(t *testing.T) {
+	for _, announced := range []string{"", "Trailer: X-Sum, Idempotency-State\r\n"} {
+		address, _ := once(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nIdempotency-State: replayed\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 1\r\n\r\n"+
+			"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n2\r\nok\r\n0\r\nX-Sum: 2\r\nIdempotency-State: replayed\r\n\r\n")
+		for version, interim := range map[string]bool{"1.1": true, "1.0": false} {
+			r := startAt(t, "http://"+address, allRequired)
+			c, in := r.dial(t)
+			io.WriteString(c, "GET / HTTP/"+version+"\r\nHost: a\r\nTE: trailers\r\nConnection: close\r\n\r\n")
+			all, err := io.ReadAll(in)
+			answer := string(all)
+			if err != nil || strings.Contains(answer, "Idempotency-State") || strings.Contains(answer, "Hop") || strings.Contains(answer, "Keep-Alive") {
+				t.Errorf("%v\n%s", err, answer)
+			}
+			if strings.HasPrefix(answer, "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n") != interim || strings.Contains(answer, " 103 ") != interim || !strings.Contains(answer, " 200 OK\r\n") {
+				t.Errorf("HTTP/%s:\n%s", version, answer)
+			}
+			if interim && !strings.Contains(answer, "X-Sum: 2\r\n") {
+				t.Errorf("the backend's trailer is lost:\n%s", answer)
+			}
+		}
+	}
+}
+
+// A gateway that leaves says so although the backend gave hints before its answer.
+func TestLeaveAfterAnInterimAnswer(t *testing.T) {
+	address, _ := once(t, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+	r := startAt(t, "http://"+address, allRequired)
+	r.Leave()
+	c, in := r.dial(t)
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if resp := finalAnswer(t, in); !resp.Close {
+		t.Errorf("%+v", resp)
+	}
+}
+
+const okay = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+
+// A client's trailers are no way to forge what its fields may not say.
+func TestForgedTrailers(t *testing.T) {
+	address, got := once(t, okay)
+	r := startAt(t, "http://"+address, allRequired)
+	c, in := r.dial(t)
+	io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Onceway-Caller\r\n\r\n1\r\nx\r\n0\r\n"+
+		"X-Sum: 1\r\nOnceway-Caller: forged\r\nonceway_operation: forged\r\nX-Forwarded-For: forged\r\n\r\n")
+	finalAnswer(t, in)
+	if wire := <-got; strings.Contains(wire, "forged") || strings.Contains(wire, "Onceway-Caller") || !strings.Contains(wire, "X-Sum: 1\r\n") {
+		t.Errorf("the backend got\n%s", wire)
+	}
+}
+
+// A tunnel for anything else than a WebSocket would carry requests past the gateway.
+func TestOnlyWebSocketsAreTunnelled(t *testing.T) {
+	for name, test := range map[string]struct {
+		request string
+		tunnel  bool
+	}{
+		"websocket":     {"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\r\n", true},
+		"h2c":           {"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n", false},
+		"not named":     {"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n", false},
+		"several":       {"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n\r\n", false},
+		"HTTP/1.0":      {"GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", false},
+		"with content":  {"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n\r\nx", false},
+		"other methods": {"PUT / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			address, got := once(t, okay)
+			r := startAt(t, "http://"+address, allRequired)
+			c, in := r.dial(t)
+			io.WriteString(c, test.request)
+			finalAnswer(t, in)
+			wire := <-got
+			if asked := strings.Contains(wire, "\r\nUpgrade: "); asked != test.tunnel || strings.Contains(strings.ToLower(wire), "http2-settings") {
+				t.Errorf("the backend got\n%s", wire)
+			}
+		})
+	}
+}
+
+// A client's Connection removes no key, protected or not.
+func TestConnectionRemovesNoKey(t *testing.T) {
+	address, got := once(t, okay)
+	r := startAt(t, "http://"+address, allRequired)
+	c, in := r.dial(t)
+	io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nConnection: Idempotency-Key, X-Hop\r\nIdempotency-Key: k\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n")
+	finalAnswer(t, in)
+	if wire := strings.ToLower(<-got); !strings.Contains(wire, "\r\nidempotency-key: k\r\n") || strings.Contains(wire, "x-hop") {
+		t.Errorf("the backend got\n%s", wire)
+	}
+}

@@ -20,6 +20,7 @@ type recorder struct {
 	status  int
 	streams bool    // passed through
 	upload  *upload // the body of what is passed through, if net/http does not look after it
+	last    bool    // answer of this connection
 	unread  bool    // there is a request body, and it has not been read to its end
 	bounded bool    // a write deadline is set
 
@@ -48,14 +49,23 @@ const (
 )
 
 func (w *recorder) WriteHeader(status int) {
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		if !w.request.ProtoAtLeast(1, 1) {
+			return // RFC 9110, section 15.2: HTTP/1.0 knows none
+		}
+		fromBackend(w.Header())
+	}
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		w.status = status
 		w.pages.Answer(w.Header(), w.request, w.readable)
 		if !w.streams && !w.bounded {
 			w.bound()
 		}
-		if w.upload.unfinished() || !w.request.ProtoAtLeast(1, 1) { // see isFramed: what follows may be content
-			w.Header().Set("Connection", "close")
+		if w.streams && w.Header()["Content-Type"] == nil {
+			w.Header()["Content-Type"] = nil // or net/http would guess
+		}
+		if w.last || w.upload.unfinished() || !w.request.ProtoAtLeast(1, 1) { // see isFramed: what follows may be content
+			w.Header().Set("Connection", "close") // over HTTP/2 a GOAWAY
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -83,7 +93,7 @@ func (w *recorder) bound() {
 func (w *recorder) finish() {
 	within := lingerFor
 	if w.upload.unfinished() && w.status != 0 {
-		w.unread, w.body = true, w.upload
+		w.unread, w.body = true, w.upload.ReadCloser // whose trailers are not for us
 		if w.Header()["Content-Length"] == nil {
 			within = lingerBeforeEnd
 		}
@@ -103,7 +113,7 @@ func (w *recorder) finish() {
 func (w *recorder) abandon() {
 	if w.upload.unfinished() {
 		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now())
-		_, _ = w.upload.Read(make([]byte, 1)) // when whoever reads it now has stopped
+		_, _ = w.upload.ReadCloser.Read(make([]byte, 1)) // when whoever reads it now has stopped
 	}
 }
 

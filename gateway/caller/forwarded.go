@@ -71,7 +71,11 @@ func SetForwarded(out http.Header, in *http.Request, trusted bool) {
 			delete(out, name)
 		}
 	}
-	NewForwarded(in, trusted).Each(func(name, value string) { out[name] = []string{value} })
+	values := make([]string, 0, 4) // in one piece
+	NewForwarded(in, trusted).Each(func(name, value string) {
+		values = append(values, value)
+		out[name] = values[len(values)-1 : len(values) : len(values)]
+	})
 }
 
 // appendList joins the lines of a list and one more member.

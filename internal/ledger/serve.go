@@ -230,7 +230,7 @@ func upgrade(w http.ResponseWriter) {
 		panic(err)
 	}
 	defer c.Close()
-	io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	io.Copy(c, rw)
 }
 

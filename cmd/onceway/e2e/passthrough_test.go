@@ -58,10 +58,10 @@ func open(t *testing.T, g *rig.Gateway, r rig.Request) *http.Response {
 
 func upgradedConnection(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
 	c := g.Dial(t)
-	io.WriteString(c, rig.Request{Method: "GET", Path: "/socket", Header: rig.Header("Connection", "Upgrade", "Upgrade", "echo"), Script: ledger.Script{Then: ledger.Upgrade}}.Raw())
+	io.WriteString(c, rig.Request{Method: "GET", Path: "/socket", Header: rig.Header("Connection", "Upgrade", "Upgrade", "websocket"), Script: ledger.Script{Then: ledger.Upgrade}}.Raw())
 	r := bufio.NewReader(c)
 	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "echo" {
+	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "websocket" {
 		t.Fatalf("%v %v", resp, err)
 	}
 	for _, text := range []string{"ping", "\x00\xff\x81"} {
