@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.opentelemetry.io/contrib/exporters/autoexport"
@@ -44,7 +46,8 @@ func setUpTelemetry(ctx context.Context, c *config.Config, logTo io.Writer) (_ *
 		}
 	}()
 	t.log = newLog(c.Log, t.lines)
-	// OpenTelemetry reports its own troubles to one handler of the process.
+	// OpenTelemetry reports its own troubles to one handler of the process, and what it notes to one logger.
+	otel.SetLogger(logr.FromSlogHandler(t.log.Handler()))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { t.log.Warn("telemetry", "error", err.Error()) }))
 	who, err := resource.New(ctx,
 		resource.WithAttributes(semconv.ServiceName("onceway"), semconv.ServiceVersion(version())),
@@ -119,7 +122,7 @@ func (t *telemetrySetup) shutdown(ctx context.Context) error {
 // asked reports whether the environment asks for an exporter: by its kind, its own endpoint, or the
 // endpoint of all signals (OpenTelemetry's environment variable specification).
 func asked(kind, endpoint string) bool {
-	if os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv(kind) == "none" {
+	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv(kind) == "none" {
 		return false
 	}
 	return os.Getenv(kind) != "" || os.Getenv(endpoint) != "" || os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != ""

@@ -218,6 +218,8 @@ func TestExportersByTheEnvironment(t *testing.T) {
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, true},
 		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318"}, true},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "true"}, false},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "TRUE"}, false},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "1"}, true},
 	} {
 		t.Run("", func(t *testing.T) {
 			clean(t)
@@ -228,6 +230,30 @@ func TestExportersByTheEnvironment(t *testing.T) {
 				t.Errorf("%v: %v", tt.env, got)
 			}
 		})
+	}
+}
+
+// What OpenTelemetry notes is in the log, as lines of JSON like all others.
+func TestOpenTelemetryLogsIntoOurLog(t *testing.T) {
+	clean(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "no-value")
+	var out sink
+	s, err := setUpTelemetry(t.Context(), &config.Config{Log: config.Log{Level: "info", Format: "json"}}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.shutdown(t.Context()) // there is no collector
+	noted := false
+	for line := range strings.Lines(out.String()) {
+		var said struct{ Level, Msg string }
+		if err := json.Unmarshal([]byte(line), &said); err != nil {
+			t.Errorf("not JSON: %s", line)
+		}
+		noted = noted || said.Level == "ERROR" && said.Msg == "parse headers"
+	}
+	if !noted {
+		t.Errorf("the log does not say that a header has no value: %s", out.String())
 	}
 }
 

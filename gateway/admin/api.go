@@ -88,7 +88,7 @@ func API(o APIOptions) http.Handler {
 	for _, p := range router.Paths() {
 		a.mount(e, p)
 	}
-	e.Any("/*", a.guarded(anything, nowhere))
+	strict.Any(e, "/*", a.guarded(anything, nowhere))
 	return e
 }
 
@@ -137,7 +137,7 @@ func (a *api) mount(e *echo.Echo, p *strict.Path) {
 		e.HEAD(p.Pattern(), h)
 		return
 	}
-	e.Any(p.Pattern(), a.guarded(p.Methods(), h))
+	strict.Any(e, p.Pattern(), a.guarded(p.Methods(), h))
 }
 
 func nowhere(echo.Context) error { return refused{problem.NewNoRoute()} }

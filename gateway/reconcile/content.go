@@ -17,9 +17,13 @@ func serveContent(w http.ResponseWriter, r *http.Request, content []byte) (p pro
 	h := w.Header()
 	tag := h.Get("ETag")
 	held := &withheld{ResponseWriter: w}
-	if asked := r.Header.Get("Range"); asked != "" && !isByteRanges(asked) {
+	if asked := r.Header.Get("Range"); asked != "" {
+		ranges, ok := byteRanges(asked, len(content))
 		r = r.Clone(r.Context())
-		r.Header.Del("Range") // to be ignored: RFC 9110 section 14.2
+		r.Header.Set("Range", ranges)
+		if !ok || len(content) == 0 {
+			r.Header.Del("Range") // to be ignored: RFC 9110 section 14.2
+		}
 	}
 	http.ServeContent(held, r, "", time.Time{}, bytes.NewReader(content))
 	switch held.status {
@@ -37,14 +41,15 @@ func serveContent(w http.ResponseWriter, r *http.Request, content []byte) (p pro
 	return p, true
 }
 
-// isByteRanges reports whether a field has the form of ranges of bytes (RFC 9110 section 14.1.2), be they there
-// or not.
-func isByteRanges(field string) bool {
+// byteRanges returns what a field asks for of a content of this size; ok is false if the field does not have the
+// form of ranges of bytes (RFC 9110 section 14.1.2), be they there or not. The last 0 bytes are never there, which
+// http.ServeContent does not know: they become what begins behind the end.
+func byteRanges(field string, size int) (ranges string, ok bool) {
 	set, ok := strings.CutPrefix(field, "bytes=")
 	if !ok {
-		return false
+		return "", false
 	}
-	some := false
+	var specs []string
 	for spec := range strings.SplitSeq(set, ",") {
 		if spec = strings.TrimSpace(spec); spec == "" {
 			continue
@@ -53,11 +58,14 @@ func isByteRanges(field string) bool {
 		from, err1 := strconv.ParseInt("0"+first, 10, 64)
 		to, err2 := strconv.ParseInt("0"+last, 10, 64)
 		if !ok || first+last == "" || err1 != nil || err2 != nil || first != "" && last != "" && to < from {
-			return false
+			return "", false
 		}
-		some = true
+		if first == "" && to == 0 {
+			spec = strconv.Itoa(size) + "-"
+		}
+		specs = append(specs, spec)
 	}
-	return some
+	return "bytes=" + strings.Join(specs, ","), len(specs) > 0
 }
 
 // withheld keeps back what net/http says in its own words when it refuses.

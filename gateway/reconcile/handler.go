@@ -85,7 +85,7 @@ func New(o Options) http.Handler {
 	for _, p := range router.Paths() {
 		a.mount(e, p)
 	}
-	e.Any("/*", a.observed(o.Observer.Route("reconcile", o.BasePath+"/**"), func(echo.Context) error { return refused{problem.NewNoRoute()} }))
+	strict.Any(e, "/*", a.observed(o.Observer.Route("reconcile", o.BasePath+"/**"), func(echo.Context) error { return refused{problem.NewNoRoute()} }))
 	return e
 }
 
@@ -95,7 +95,7 @@ func (a *api) mount(e *echo.Echo, p *strict.Path) {
 	if ofCallers {
 		p.Template = a.BasePath + below
 	}
-	e.Any(p.Pattern(), a.observed(a.Observer.Route("reconcile", p.Template), func(c echo.Context) error {
+	strict.Any(e, p.Pattern(), a.observed(a.Observer.Route("reconcile", p.Template), func(c echo.Context) error {
 		h := p.Handler(c.Request().Method)
 		if h == nil {
 			methods := p.Methods()

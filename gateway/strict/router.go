@@ -8,6 +8,10 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
+// Any has h answer everything at an address, whatever the method. echo's own Any knows some methods by their names; it is
+// what finds no route that gets all of them.
+func Any(e *echo.Echo, pattern string, h echo.HandlerFunc) { e.RouteNotFound(pattern, h) }
+
 // Router takes what the RegisterHandlers of a generated package registers. The zero value is ready.
 type Router struct {
 	paths []*Path

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -48,8 +49,8 @@ type Event struct {
 // tracestate, W3C Trace Context). Every event must be ended.
 func (o *Observer) Start(r *http.Request, route *Route) *Event {
 	e := &Event{observer: o, route: route, kind: route.start(r.Method), ctx: r.Context(), began: time.Now()}
-	if r.Header.Get("Traceparent") != "" {
-		e.ctx = propagation.TraceContext{}.Extract(e.ctx, propagation.HeaderCarrier(r.Header))
+	if len(r.Header["Traceparent"]) == 1 { // of several nobody knows which is meant
+		e.ctx = propagation.TraceContext{}.Extract(e.ctx, lines{propagation.HeaderCarrier(r.Header)})
 		if trace.SpanContextFromContext(e.ctx).IsValid() {
 			e.remote = e.ctx
 		}
@@ -61,6 +62,12 @@ func (o *Observer) Start(r *http.Request, route *Route) *Event {
 	route.inFlight.Add(1)
 	return e
 }
+
+// lines are fields of which each is one list, in however many lines it came (RFC 9110, section 5.3): so tracestate
+// is to be read (W3C Trace Context, section 3.3).
+type lines struct{ propagation.HeaderCarrier }
+
+func (l lines) Get(name string) string { return strings.Join(l.Values(name), ",") }
 
 // Context is the request's context with the event's span in it.
 func (e *Event) Context() context.Context { return e.ctx }

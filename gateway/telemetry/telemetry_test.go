@@ -159,6 +159,38 @@ func TestTraceWithoutRecording(t *testing.T) {
 	}
 }
 
+// A list may come in several lines, and what comes twice and is none is not believed (W3C Trace Context, section 3).
+func TestTraceContextInSeveralLines(t *testing.T) {
+	for _, sampler := range []sdktrace.Sampler{sdktrace.AlwaysSample(), sdktrace.NeverSample()} {
+		b := newBench(t, false, sampler)
+		route := b.Route("orders", "/orders/**")
+		for _, c := range []struct {
+			parents, states []string
+			continued       bool
+			state           string
+		}{
+			{[]string{traceparent}, []string{"a=1", "b=2,c=3"}, true, "a=1,b=2,c=3"},
+			{[]string{traceparent}, []string{"a=1"}, true, "a=1"},
+			{[]string{traceparent}, nil, true, ""},
+			{[]string{traceparent, traceparent}, []string{"a=1"}, false, ""},
+			{[]string{"01" + traceparent[2:], traceparent}, []string{"a=1"}, false, ""},
+			{nil, []string{"a=1"}, false, ""},
+		} {
+			r := httptest.NewRequest("POST", "/orders", nil)
+			r.Header["Traceparent"], r.Header["Tracestate"] = c.parents, c.states
+			e, h := b.Start(r, route), r.Header.Clone()
+			e.Inject(h)
+			e.End(200)
+			if got := e.Trace().String() == clientTrace; got != c.continued || strings.Contains(h.Get("Traceparent"), clientTrace) != got || len(h["Traceparent"]) != 1 {
+				t.Errorf("%v: continued: %v, the backend gets %q", c.parents, got, h["Traceparent"])
+			}
+			if got := strings.Join(h["Tracestate"], "|"); got != c.state {
+				t.Errorf("%v: the backend gets tracestate %q, want %q", c.states, got, c.state)
+			}
+		}
+	}
+}
+
 func TestRetryLinksToTheSpanThatExecuted(t *testing.T) {
 	b := newBench(t, true, sdktrace.AlwaysSample())
 	route := b.Route("orders", "/orders/**")

@@ -328,6 +328,14 @@ func TestOneWideEventPerRequest(t *testing.T) {
 	g.Get(t, recordPath(r.Key)).Is(t, found("completed", "done"))
 	g.Do(t, rig.Request{Method: "GET", Path: "/catalogue/17"})
 	g.Do(t, rig.Request{Path: "/orders//1", Key: newKey()}).Is(t, refused(400, "path-ambiguous"))
+	for _, path := range []string{recordPath(r.Key), "/.well-known/idempotency"} {
+		a := g.Do(t, rig.Request{Method: "FOO", Path: path})
+		a.Is(t, refused(405, "method-not-allowed"))
+		if allow := a.Header.Get("Allow"); allow != "GET, HEAD" {
+			t.Errorf("%s allows %q", path, allow)
+		}
+	}
+	g.Do(t, rig.Request{Method: "FOO", Path: "/_reconcile/v1/nothing"}).Is(t, refused(404, "no-route"))
 	operation := only(t, b, ledger.Effect, r.Key).Operation
 	type event struct {
 		Msg, Level, Method, Route, Template, State, Next, Problem, Operation, Upstream, Outcome string
@@ -346,7 +354,7 @@ func TestOneWideEventPerRequest(t *testing.T) {
 				events = append(events, e)
 			}
 		}
-		return len(events) >= 6
+		return len(events) >= 9
 	})
 	want := []event{
 		{Method: "POST", Route: "all", Template: "/**", Status: 200, State: "executed", Next: "done", Operation: operation, Attempt: 1, Upstream: "backend", Outcome: "answered"},
@@ -355,6 +363,9 @@ func TestOneWideEventPerRequest(t *testing.T) {
 		{Method: "GET", Route: "reconcile", Template: "/_reconcile/v1/requests/{key}", Status: 200, State: "completed", Next: "done", Operation: operation},
 		{Method: "GET", Route: "all", Template: "/**", Status: 200, Upstream: "backend"},
 		{Method: "POST", Route: "all", Template: "/**", Status: 400, State: "rejected", Next: "stop", Problem: "path-ambiguous"},
+		{Method: "_OTHER", Route: "reconcile", Template: "/_reconcile/v1/requests/{key}", Status: 405, State: "rejected", Next: "stop", Problem: "method-not-allowed"},
+		{Method: "_OTHER", Route: "reconcile", Template: "/.well-known/idempotency", Status: 405, State: "rejected", Next: "stop", Problem: "method-not-allowed"},
+		{Method: "_OTHER", Route: "reconcile", Template: "/_reconcile/v1/**", Status: 404, State: "rejected", Next: "stop", Problem: "no-route"},
 	}
 	if len(events) != len(want) {
 		t.Fatalf("%d events: %+v", len(events), events)
