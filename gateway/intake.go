@@ -33,9 +33,6 @@ type intake struct {
 	keyDate     time.Time // zero if the key has none
 }
 
-// maxClockSkew is how far in the future a date may lie and still count (guarantee, Retention).
-const maxClockSkew = 24 * time.Hour
-
 // takeIn authenticates, checks and reads a request into in. It reserves memory before it reads; unless there is an
 // error, the caller gives back in.reserved. The error is a *refusal. A request that ends early leaves no trace.
 func (g *Gateway) takeIn(in *intake, w *recorder, r *http.Request, b *bound, t route.Target) error {
@@ -134,7 +131,7 @@ func firstSent(h http.Header, key idempotency.Key, scheme idempotency.KeyDate, n
 	if !dated {
 		at = header
 	}
-	if at.After(now.Add(maxClockSkew)) {
+	if at.After(now.Add(idempotency.MaxDateAhead)) {
 		return time.Time{}, nil
 	}
 	return at, nil

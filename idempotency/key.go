@@ -85,6 +85,9 @@ func unquote(s string) (string, error) {
 	return "", &KeyError{"the closing quote is missing"}
 }
 
+// MaxDateAhead is how far in the future a key's date may lie and still count (docs/guarantee.md, Retention).
+const MaxDateAhead = 24 * time.Hour
+
 // KeyDate says which dates inside keys a route believes.
 type KeyDate uint8
 

@@ -239,12 +239,23 @@ func doubted(r Record, cause Cause, keep Retention, now time.Time) Record {
 func answered(r Record, response *Response, keep Retention, now time.Time) Record {
 	if response != nil && response.Replayable {
 		r = settled(r, Completed, keep, now)
-		r.BodyExpires = r.Expires.Add(keep.Response - keep.Key)
+		r.BodyExpires = bodyFrom(r, keep, now).Add(keep.Response)
 	} else {
 		r = settled(r, Forgotten, keep, now)
 	}
 	r.Response, r.Doubted = response, false
 	return r
+}
+
+// bodyFrom returns what the life of a body counts from: the latest of first sight, the key's date and settlement.
+// That is what the record's time counts from, unless it was promised more under an earlier, longer retention: the
+// key's date is not kept, but it is not further ahead than dates may be.
+func bodyFrom(r Record, keep Retention, now time.Time) time.Time {
+	from, most := r.Expires.Add(-keep.Key), latest(r.FirstSeen, now).Add(MaxDateAhead)
+	if from.After(most) {
+		return most
+	}
+	return from
 }
 
 func latest(a, b time.Time) time.Time {

@@ -157,6 +157,9 @@ func (m *machine) transition(t *rapid.T, o idempotency.Operation) (forStore, for
 		c := m.claim(o)
 		c.Resend = kind == "resend"
 		c.Further = rapid.SampledFrom([]bool{false, false, true}).Draw(t, "further")
+		if rapid.IntRange(0, 3).Draw(t, "retention") == 0 {
+			c.Retention = idempotency.Retention{Response: 24 * time.Hour, Key: 48 * time.Hour} // as of an earlier configuration
+		}
 		c.Route = kind
 		if kind == "other" {
 			c.Fingerprint = otherFingerprint

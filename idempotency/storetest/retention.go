@@ -42,6 +42,65 @@ func testExpiry(w *world) {
 		r = w.must(t)
 		w.span("expires", r.Expires, r.Observed, Keep.Key)
 	})
+	w.in("a shorter retention shortens the lives of bodies", func(w *world) {
+		long := idempotency.Retention{Response: 24 * time.Hour, Key: 720 * time.Hour}
+		claim := func(o idempotency.Operation) idempotency.Claim {
+			c := w.claim(o)
+			c.Retention = long
+			return c
+		}
+		doubted := func() idempotency.Attempt {
+			a := w.granted(claim(w.operation()))
+			t := doubt(a)
+			t.Retention = long
+			w.must(t)
+			return a
+		}
+		for name, settle := range map[string]func() idempotency.Transition{
+			"executing": func() idempotency.Transition { return complete(w.granted(claim(w.operation()))) },
+			"executing, by who knows nothing": func() idempotency.Transition {
+				return unknowing(complete(w.granted(claim(w.operation()))))
+			},
+			"not executed": func() idempotency.Transition {
+				o := w.operation()
+				t := release(w.granted(claim(o)))
+				t.Retention = long
+				w.must(t)
+				return complete(w.granted(w.claim(o)))
+			},
+			"unknown": func() idempotency.Transition { return complete(doubted()) },
+			"resolved": func() idempotency.Transition {
+				t := resolve(doubted().Operation, 1, idempotency.VerdictExecuted)
+				t.Response = response()
+				return t
+			},
+		} {
+			r := w.find(w.must(settle()).ID)
+			w.span(name+": expires", r.Expires, r.Observed, long.Key)
+			w.span(name+": body expires", r.BodyExpires, r.Observed, Keep.Response+idempotency.MaxDateAhead)
+		}
+	})
+	w.in("a date too far ahead", func(w *world) {
+		c := w.claim(w.operation())
+		c.KeyDate = w.now().Add(2 * idempotency.MaxDateAhead)
+		r := w.must(imported(c, response()))
+		w.span("body expires", r.BodyExpires, r.Observed, Keep.Response+idempotency.MaxDateAhead)
+	})
+	w.in("first sight by a clock that was ahead", func(w *world) {
+		const ahead = 2 * idempotency.MaxDateAhead
+		o := w.operation()
+		executing := w.granted(w.claim(w.operation()))
+		inDoubt := w.granted(w.claim(o))
+		w.must(doubt(inDoubt))
+		w.pass(-ahead)
+		r := resolve(o.ID(), 1, idempotency.VerdictExecuted)
+		r.Response = response()
+		for _, t := range []idempotency.Transition{unknowing(complete(executing)), r} {
+			r := w.find(w.must(t).ID)
+			w.span("body expires", r.BodyExpires, r.Observed, Keep.Response+ahead)
+		}
+		w.pass(ahead)
+	})
 	w.in("tombstones", func(w *world) {
 		r := w.must(cancel(w.operation()))
 		w.span("expires", r.Expires, r.Observed, Keep.Key)

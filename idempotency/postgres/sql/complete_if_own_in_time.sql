@@ -5,6 +5,9 @@
 -- All arrays are in order of id: the index is walked, and rows are locked, in that order, and a binary
 -- search finds a row's place in them. A wrong place could only make the condition on the attempt fail.
 --
+-- A body lives as bodyFrom in table.go says: no longer than a key's date may be ahead, whatever an earlier retention
+-- has promised for the record.
+--
 -- The bodies come last: whoever sends a message in one buffer then makes it large once.
 --
 -- Whatever it does not move is left to complete_if_own_or_earlier.sql; so is a body that is there already.
@@ -19,7 +22,8 @@ WITH done AS (
         settled_at = now(),
         expires = GREATEST(r.expires, now() + $12::bigint * interval '1 microsecond'),
         body_expires = CASE WHEN ($7::bytea[])[width_bucket(r.id, $1::uuid[])] IS NULL THEN r.body_expires
-            ELSE GREATEST(r.expires, now() + $12::bigint * interval '1 microsecond') + ($11::bigint - $12::bigint) * interval '1 microsecond' END,
+            ELSE LEAST(GREATEST(r.expires - $12::bigint * interval '1 microsecond', now()), GREATEST(r.first_seen, now()) + interval '24 hours')
+                + $11::bigint * interval '1 microsecond' END,
         response_status = ($4::integer[])[width_bucket(r.id, $1::uuid[])],
         response_length = ($5::bigint[])[width_bucket(r.id, $1::uuid[])],
         response_digest = ($6::bytea[])[width_bucket(r.id, $1::uuid[])]

@@ -13,7 +13,7 @@ WITH done AS (
         now(), now(), now() + m.budget * interval '1 microsecond', now(),
         CASE WHEN m.status IS NULL THEN now() END,
         GREATEST(now(), m.key_date) + m.keep_key * interval '1 microsecond',
-        CASE WHEN m.replayable THEN GREATEST(now(), m.key_date) + m.keep_response * interval '1 microsecond' END,
+        CASE WHEN m.replayable THEN LEAST(GREATEST(now(), m.key_date), now() + interval '24 hours') + m.keep_response * interval '1 microsecond' END,
         m.status, m.length, m.digest, pg_current_xact_id()
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::bigint[], $7::smallint[], $8::bytea[],
             $9::text[], $10::text[], $11::bigint[], $12::boolean[], $13::timestamptz[], $14::bigint[], $15::bytea[],

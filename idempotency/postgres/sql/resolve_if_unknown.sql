@@ -12,7 +12,8 @@ WITH done AS (
         unknown_since = NULL,
         expires = GREATEST(r.expires, now() + m.keep_key * interval '1 microsecond'),
         body_expires = CASE WHEN m.replayable
-            THEN GREATEST(r.expires, now() + m.keep_key * interval '1 microsecond') + (m.keep_response - m.keep_key) * interval '1 microsecond'
+            THEN LEAST(GREATEST(r.expires - m.keep_key * interval '1 microsecond', now()), GREATEST(r.first_seen, now()) + interval '24 hours')
+                + m.keep_response * interval '1 microsecond'
             ELSE r.body_expires END,
         response_status = m.status,
         response_length = m.length,
