@@ -60,14 +60,14 @@ func TestAllocations(t *testing.T) {
 		}
 		t.Logf("%s: %.1f pieces, %.0f bytes", name, n, size)
 	}
-	count(t, "a fresh POST", 80, 10900, request, func() {
+	count(t, "a fresh POST", 82, 10900, request, func() {
 		serial++
 		digits := request[len(post)-len("000000\r\n\r\n{}"):]
 		for i, n := 5, serial; i >= 0; i, n = i-1, n/10 {
 			digits[i] = byte('0' + n%10)
 		}
 	})
-	count(t, "a replay", 45, 6100, request, func() {})
+	count(t, "a replay", 46, 6100, request, func() {})
 	digits := string(request[len(post)-len("000000\r\n\r\n{}") : len(post)-len("\r\n\r\n{}")])
 	count(t, "a status query", 82, 6700, []byte("GET /_reconcile/v1/requests/0193b2f4-5a7e-4c1d-8f00-000000"+digits+" HTTP/1.1\r\nHost: example.com\r\n\r\n"), func() {})
 	count(t, "a GET", 95, 8700, []byte("GET /orders HTTP/1.1\r\nHost: example.com\r\n\r\n"), func() {})
