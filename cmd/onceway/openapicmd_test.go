@@ -41,7 +41,7 @@ func TestDecorateCommand(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, plain, stderr)
 	}
 	responses := parsed(t, plain).Paths.Value("/orders").Post.Responses
-	if responses.Value("409") == nil || responses.Value("201").Value.Headers["Idempotency-State"] == nil || responses.Value("401") != nil {
+	if responses.Value("409") == nil || responses.Value("201").Value.Headers["Idempotency-State"] == nil || responses.Value("403") != nil {
 		t.Errorf("%s", plain)
 	}
 	out := filepath.Join(t.TempDir(), "out.yaml")

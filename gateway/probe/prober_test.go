@@ -123,7 +123,7 @@ func in(t *testing.T, test func(w *world)) {
 			t.Fatal(err)
 		}
 		committer := idempotency.NewCommitter(w.store, idempotency.CommitterOptions{Timeout: 2 * time.Second})
-		w.engine = idempotency.NewEngine(w.store, committer, nil, nil)
+		w.engine = idempotency.NewEngine(w.store, committer, idempotency.NewLease(w.store, idempotency.Instance{}, lease, sinceBegun{w.begun}), nil)
 		t.Cleanup(func() {
 			w.store.away.Store(false)
 			committer.Stop()
