@@ -132,7 +132,7 @@ func (s *server) serve(operators http.Handler) {
 
 // schemaFresh is how long the answer is used again whether the schema is still the one that this program needs: each
 // look takes a connection of its own.
-const schemaFresh = 5 * time.Second
+const schemaFresh = 2 * time.Second
 
 // checks are what /readyz asks.
 func (s *server) checks() []admin.Check {
