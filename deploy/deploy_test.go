@@ -85,7 +85,7 @@ func execForm(t *testing.T, instruction string) []string {
 	return args
 }
 
-// bin is the program, and backend the example backend, built as their Dockerfiles do.
+// bin is the program, and backend the example backend, built as their Dockerfiles do, but for the paths in them.
 var bin, backend string
 
 func TestMain(m *testing.M) {
@@ -99,7 +99,7 @@ func TestMain(m *testing.M) {
 		bin = filepath.Join(dir, "onceway")
 		backend = filepath.Join(dir, "example-backend")
 		for path, source := range map[string]string{bin: "../cmd/onceway", backend: "./example-backend"} {
-			cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.release=deploy-test", "-o", path, source)
+			cmd := exec.Command("go", "build", "-ldflags", "-s -w -X main.release=deploy-test", "-o", path, source) // -trimpath would compile everything anew
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				fmt.Fprintf(os.Stderr, "%v\n%s", err, out)

@@ -10,17 +10,24 @@ import (
 
 	"github.com/onceway/onceway/idempotency"
 	"github.com/onceway/onceway/idempotency/storetest"
+	"github.com/onceway/onceway/internal/pgtest"
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Harness { return harness(t, newDatabase(t)) })
 }
 
 // A pooler in transaction mode needs a mode without prepared statements: all values travel as text,
 // their types guessed from Go's.
 func TestConformanceWithoutPreparedStatements(t *testing.T) {
+	t.Parallel()
+	// Beside the suite above, so with a server of its own: transactions in another database hold a feed up.
+	cluster := pgtest.NewCluster(t, pgtest.Config{Settings: map[string]string{"fsync": "off", "max_connections": "300"}})
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		return harness(t, withParameter(newDatabase(t), "default_query_exec_mode=exec"))
+		dsn := cluster.NewDatabase(t)
+		migrate(t, dsn)
+		return harness(t, withParameter(dsn, "default_query_exec_mode=exec"))
 	})
 }
 

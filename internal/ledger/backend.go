@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -18,6 +20,10 @@ type Backend struct {
 	at      addresses
 	command *exec.Cmd
 	input   io.Closer
+
+	mu   sync.Mutex
+	read []Entry // what the ledger said up to end, in bytes: nothing in it ever changes
+	end  int64
 }
 
 // Start starts a ledger process, which ends with the test.
@@ -109,11 +115,14 @@ func (b *Backend) call(t testing.TB, method, path string) string {
 // Entries returns what the ledger says so far.
 func (b *Backend) Entries(t testing.TB) []Entry {
 	t.Helper()
-	all, err := readBook(b.Book())
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	more, end, err := readBook(b.Book(), b.end)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all
+	b.read, b.end = append(b.read, more...), end
+	return slices.Clip(b.read)
 }
 
 // Of returns the lines of one event about one key, in either spelling; of every key if it is empty.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bufio"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"sync"
@@ -82,24 +83,26 @@ func (b *book) write(e Entry) {
 	}
 }
 
-// readBook returns the whole lines of a ledger.
-func readBook(path string) ([]Entry, error) {
+// readBook returns the whole lines of a ledger from an offset on, and the offset behind them.
+func readBook(path string, from int64) (entries []Entry, end int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, from, err
 	}
 	defer f.Close()
-	var all []Entry
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return nil, from, err
+	}
 	r := bufio.NewReader(f)
-	for {
+	for end = from; ; {
 		line, err := r.ReadBytes('\n')
 		if err != nil {
-			return all, nil // a line without its end has not been written yet
+			return entries, end, nil // a line without its end has not been written yet
 		}
 		var e Entry
 		if err := json.Unmarshal(line, &e); err != nil {
-			return nil, err
+			return nil, from, err
 		}
-		all = append(all, e)
+		entries, end = append(entries, e), end+int64(len(line))
 	}
 }

@@ -32,10 +32,14 @@ func (m mutant) try(ctx context.Context, root string) (caught []string, err erro
 	within := cmp.Or(m.within, 5*time.Minute)
 	args := []string{"test", "-json", "-count=1", "-vet=off", "-timeout", within.String(), "-run", "^(" + m.test + ")$", "./" + m.pkg}
 	args = append(args, m.args...)
+	cgo := "0" // as what is shipped; only the race detector needs it
+	if slices.Contains(m.args, "-race") {
+		cgo = "1"
+	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
 	// By the environment, so that it also holds for what the tests build.
-	cmd.Env = append(os.Environ(), strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo, strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" -overlay="+overlay))
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -33,6 +33,9 @@ var builds struct {
 	done map[string]func() (string, error)
 }
 
+// raceFlags are those of the Makefile's RACE, so that nothing is compiled twice.
+var raceFlags = []string{"-race", "-gcflags=modernc.org/sqlite/lib=-race=false"}
+
 // build makes a binary with build tags, and with the race detector if the tests have it.
 func build(tags string) (string, error) {
 	if builtIn == "" {
@@ -45,7 +48,7 @@ func build(tags string) (string, error) {
 	path := filepath.Join(builtIn, strings.Trim("onceway-"+strings.ReplaceAll(tags, ",", "-"), "-"))
 	args := []string{"build", "-o", path, "-tags", tags}
 	if raceEnabled {
-		args = append(args, "-race")
+		args = append(args, raceFlags...)
 	}
 	if out, err := exec.Command("go", append(args, program)...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -113,13 +115,11 @@ func (g *Gateway) Revive(t testing.TB) {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		from := g.output.Len()
 		g.launch(t)
-		poll := time.NewTicker(5 * time.Millisecond)
-		defer poll.Stop()
-		for alive := true; alive; {
+		for poll, alive := newPoll(), true; alive; {
 			select {
 			case <-g.exited:
 				alive = false
-			case <-poll.C:
+			case <-poll.next():
 				if found := banner.FindStringSubmatch(g.output.String()[from:]); found != nil {
 					g.Addr, g.Admin = found[1], found[2]
 					if g.ready(t) == http.StatusOK {
@@ -238,11 +238,9 @@ func (g *Gateway) Until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
-	poll := time.NewTicker(5 * time.Millisecond)
-	defer poll.Stop()
-	for !done() {
+	for poll := newPoll(); !done(); {
 		select {
-		case <-poll.C:
+		case <-poll.next():
 		case <-g.exited:
 			t.Fatalf("%s: the gateway ended with %d", what, g.code)
 		case <-deadline.C:
@@ -289,6 +287,12 @@ func (g *Gateway) Exited() <-chan struct{} { return g.exited }
 
 // Output is what the process has printed and logged so far, over all its starts.
 func (g *Gateway) Output() string { return g.output.String() }
+
+// AwaitOutput returns when the process has printed or logged a text: the log is written a little later than what it is about.
+func (g *Gateway) AwaitOutput(t testing.TB, text string) {
+	t.Helper()
+	g.Until(t, "the output has "+strconv.Quote(text), func() bool { return strings.Contains(g.Output(), text) })
+}
 
 // File is the path of the configuration.
 func (g *Gateway) File() string { return g.file }

@@ -22,7 +22,9 @@ var buildShop = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(filepath.Dir(gateway), "example-backend")
-	if out, err := exec.Command("go", "build", "-o", path, shopProgram).CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", path, shopProgram)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped, and as other tests build it
+	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
@@ -90,9 +92,7 @@ func (s *Shop) launch(t testing.TB, path string, deadline <-chan time.Time) bool
 		t.Fatal(err)
 	}
 	s.process, s.exited = command.Process, exited
-	poll := time.NewTicker(5 * time.Millisecond)
-	defer poll.Stop()
-	for {
+	for poll := newPoll(); ; {
 		if found := shopBanner.FindStringSubmatch(s.output.String()[from:]); found != nil {
 			s.Addr = found[1]
 			return true
@@ -102,7 +102,7 @@ func (s *Shop) launch(t testing.TB, path string, deadline <-chan time.Time) bool
 			return false
 		case <-deadline:
 			t.Fatalf("the example backend does not start within %v", patience)
-		case <-poll.C:
+		case <-poll.next():
 		}
 	}
 }

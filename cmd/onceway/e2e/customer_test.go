@@ -201,7 +201,7 @@ func (c *goCustomer) of(key string) chan string {
 func typescriptCustomers(t *testing.T) newCustomer {
 	t.Helper()
 	buildTypeScript(t, lookTool(t, "npm"))
-	command := exec.Command("node", filepath.Join("build", "customer.js"))
+	command := exec.Command(node(), filepath.Join("build", "customer.js"))
 	command.Dir, command.Stderr = typescript, os.Stderr
 	in, err := command.StdinPipe()
 	if err != nil {

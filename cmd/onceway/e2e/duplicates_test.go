@@ -113,6 +113,7 @@ func TestWaitersNeverBecomeExecutors(t *testing.T) {
 		"unknown 503":         {ledger.Script{Status: 503}, stillUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // or the test keeps its place while those below wait for one
 			rig.EachStore(t, func(t *testing.T, dsn string) {
 				g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Policy: "max_response_body: 1KiB"})
 				script := c.script // the other store's test runs beside this one

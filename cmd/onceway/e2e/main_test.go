@@ -7,9 +7,12 @@ package e2e
 import (
 	"crypto/rand"
 	"encoding/json"
+	"flag"
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/onceway/onceway/internal/ledger"
@@ -18,6 +21,12 @@ import (
 
 func TestMain(m *testing.M) {
 	clientMain()
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given { // These tests wait for leases, timeouts and other processes more than they compute.
+		flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
 	os.Exit(rig.Main(m))
 }
 

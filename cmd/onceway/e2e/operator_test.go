@@ -105,8 +105,9 @@ func TestResolvedAsExecuted(t *testing.T) {
 			t.Errorf("%v", a.Header)
 		}
 		wantEffects(t, b, bare.Key, 1)
-		if log := g.Output(); !strings.Contains(log, "resolved by an operator") || strings.Contains(log, "4711") || strings.Contains(log, r.Key) {
-			t.Error("the log has no line, or has evidence or a key in it")
+		g.AwaitOutput(t, "resolved by an operator")
+		if log := g.Output(); strings.Contains(log, "4711") || strings.Contains(log, r.Key) {
+			t.Error("the log has evidence or a key in it")
 		}
 		metrics := g.AdminGet(t, "/metrics").Body
 		for _, line := range []string{`onceway_resolutions_total{onceway_outcome="executed"} 1`, "onceway_records_contradicted 0"} {
@@ -185,9 +186,7 @@ func TestALateAnswerContradictsAResolution(t *testing.T) {
 	if metrics := other.AdminGet(t, "/metrics").Body; !strings.Contains(metrics, "onceway_records_contradicted 1") {
 		t.Error("/metrics does not count it")
 	}
-	if !strings.Contains(g.Output(), "an answer contradicts its record") {
-		t.Error("the log has no alarm")
-	}
+	g.AwaitOutput(t, "an answer contradicts its record")
 }
 
 // Of operators who disagree, on whichever gateways, one counts; and no gateway tells otherwise, neither one

@@ -68,9 +68,18 @@ var typescriptBuild = sync.OnceValues(func() (string, error) {
 	return string(out), err
 })
 
+// node is the one that .ci/prepare installs where the system's is too old, or the system's.
+func node() string {
+	own, err := filepath.Abs(filepath.Join(typescript, "node_modules", ".bin", "node"))
+	if _, missing := os.Stat(own); err != nil || missing != nil {
+		return "node"
+	}
+	return own
+}
+
 func buildTypeScript(t *testing.T, npm string) {
 	t.Helper()
-	version, err := exec.Command("node", "-p", "process.versions.node.split('.')[0]").Output()
+	version, err := exec.Command(node(), "-p", "process.versions.node.split('.')[0]").Output()
 	if major, _ := strconv.Atoi(strings.TrimSpace(string(version))); err != nil || major < 20 {
 		t.Skipf("the TypeScript client is tested with Node 20 or later; here it is %q (%v)", version, err)
 	}
@@ -100,12 +109,12 @@ func runTypeScript(t *testing.T, group string) {
 	for i, path := range tests {
 		tests[i], _ = filepath.Rel(typescript, path)
 	}
-	node := exec.CommandContext(t.Context(), "node", append([]string{"--test", "--test-reporter=spec", "--test-timeout=300000"}, tests...)...)
-	node.Dir = typescript
-	node.Env = append(os.Environ(), "TEST_GATEWAY=http://"+g.Addr, "TEST_TUNNEL=http://"+relay.Addr(), "TEST_PAGES="+pages.URL, "TEST_GATES="+b.Control(), "TEST_LEDGER="+b.Book())
-	out, err := node.CombinedOutput()
+	run := exec.CommandContext(t.Context(), node(), append([]string{"--test", "--test-reporter=spec", "--test-timeout=300000"}, tests...)...)
+	run.Dir = typescript
+	run.Env = append(os.Environ(), "TEST_GATEWAY=http://"+g.Addr, "TEST_TUNNEL=http://"+relay.Addr(), "TEST_PAGES="+pages.URL, "TEST_GATES="+b.Control(), "TEST_LEDGER="+b.Book())
+	out, err := run.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "\nℹ skipped 0\n") {
-		t.Fatalf("%v: %v\n%s", node.Args, err, out)
+		t.Fatalf("%v: %v\n%s", run.Args, err, out)
 	}
 	t.Logf("%s", out)
 	counts := map[string]int{}
