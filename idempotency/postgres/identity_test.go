@@ -18,18 +18,18 @@ func TestIdentity(t *testing.T) {
 		return name
 	}
 	first := name(dsn)
-	if again := name(dsn + "&application_name=x"); again != first {
+	if again := name(withParameter(dsn, "application_name=x")); again != first {
 		t.Errorf("%q and %q", first, again)
 	}
 	if theirs := name(other); theirs == first {
 		t.Errorf("two stores are %q", theirs)
 	}
 	admin := openAdmin(t, dsn)
-	if _, err := admin.Exec(context.Background(), "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC; CREATE ROLE plain_identity LOGIN"); err != nil {
+	if _, err := admin.Exec(context.Background(), "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC; CREATE ROLE plain_identity"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = openAdmin(t, dsn).Exec(context.Background(), "DROP ROLE plain_identity") })
-	untold, err := openStore(t, strings.Replace(dsn, "user=onceway", "user=plain_identity", 1)).Identity(context.Background())
+	untold, err := openStore(t, withParameter(dsn, "options=-crole%3Dplain_identity")).Identity(context.Background())
 	if err != nil || strings.Count(untold, "/") != 1 {
 		t.Errorf("without the cluster's number: %q, %v", untold, err)
 	}

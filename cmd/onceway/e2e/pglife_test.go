@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/onceway/onceway/internal/ledger"
 	"github.com/onceway/onceway/internal/pgtest"
 	"github.com/onceway/onceway/internal/rig"
@@ -76,7 +78,8 @@ func TestStorePoolerInTransactionMode(t *testing.T) {
 	if code, _, errs := rig.Run(t, t.TempDir(), "migrate", "up", "--store", direct); code != 0 {
 		t.Fatal(errs)
 	}
-	c := rig.Config{Store: pooler.DSN(database(t, direct)), Migrated: true, Targets: []string{b.URL()}, Extra: quiet}
+	// Not quiet's store_timeout: on a machine that is busy a large answer takes longer.
+	c := rig.Config{Store: pooler.DSN(database(t, direct)), Migrated: true, Targets: []string{b.URL()}, Extra: "lease: 20s\nstore_timeout: 10s\nlog: {access: false}"}
 	gateways := []*rig.Gateway{rig.Serve(t, c), rig.Serve(t, c)}
 
 	big := rig.Request{Key: newKey(), Body: strings.Repeat("a", 100_000), Script: ledger.Script{Big: 900_000, Header: map[string][]string{"X-Many": {"a", "b"}}}}
@@ -97,6 +100,17 @@ func TestStorePoolerInTransactionMode(t *testing.T) {
 			t.Errorf("answer %+v", a)
 		}
 	}
+	// Each statement may reach another session, which can be set up by its defaults only. Wrong ones are refused.
+	unfit := cluster.NewDatabase(t)
+	if _, err := connect(t, unfit).Exec(t.Context(), "ALTER DATABASE "+pgx.Identifier{database(t, unfit)}.Sanitize()+" SET default_transaction_isolation = 'serializable'"); err != nil {
+		t.Fatal(err)
+	}
+	code, _, errs := rig.Run(t, t.TempDir(), "serve", "--migrate", "--upstream", b.URL(), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+		"--store", pooler.DSN(database(t, unfit)))
+	if code != 4 || !strings.Contains(errs, "default_transaction_isolation = serializable; Onceway needs READ COMMITTED") || !strings.Contains(errs, "ALTER ROLE") {
+		t.Errorf("exit code %d\n%s", code, errs)
+	}
+
 	conn := connect(t, direct)
 	under(t, b, gateways, func(progress func(int)) {
 		progress(100)
