@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -106,49 +107,71 @@ func demoConfig(dir, backend string) (*config.Config, error) {
 
 // freeAddress returns preferred if it is free, or else the same host with a free port.
 func freeAddress(preferred string) (string, error) {
-	l, err := net.Listen("tcp", preferred)
+	l, err := listenNear(preferred)
 	if err != nil {
-		host, _, _ := net.SplitHostPort(preferred)
-		if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
-			return "", err
-		}
+		return "", err
 	}
 	defer l.Close()
 	return l.Addr().String(), nil
+}
+
+// listenNear listens on preferred if that is free, or else on a free port of the same host.
+func listenNear(preferred string) (net.Listener, error) {
+	l, err := net.Listen("tcp", preferred)
+	if err == nil {
+		return l, nil
+	}
+	host, _, _ := net.SplitHostPort(preferred)
+	return net.Listen("tcp", net.JoinHostPort(host, "0"))
 }
 
 // demoBackend is the order backend in a process of its own, so that it can die.
 type demoBackend struct {
 	address string
 	ledger  string
+	socket  *os.File // listens on address; nil where a process cannot hand one on
 	process *exec.Cmd
 }
 
+// startDemoBackend keeps the listening socket, so that while the backend is started again its callers wait in the
+// socket's queue instead of being refused.
 func startDemoBackend(dir string) (*demoBackend, error) {
-	address, err := freeAddress("127.0.0.1:9000")
+	l, err := listenNear("127.0.0.1:9000")
 	if err != nil {
 		return nil, err
 	}
-	b := &demoBackend{address: address, ledger: filepath.Join(dir, "orders.db")}
+	b := &demoBackend{address: l.Addr().String(), ledger: filepath.Join(dir, "orders.db")}
+	if runtime.GOOS != "windows" {
+		b.socket, err = l.(*net.TCPListener).File()
+	}
+	l.Close() // not the socket
+	if err != nil {
+		return nil, err
+	}
 	return b, b.start()
 }
 
-// start returns when the backend accepts connections.
+// start returns when the backend answers.
 func (b *demoBackend) start() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	b.process = exec.Command(self, "demo", "backend", "--listen", b.address, "--ledger", b.ledger)
+	if b.socket != nil {
+		b.process.Args = append(b.process.Args, "--"+inheritedFlag)
+		b.process.ExtraFiles = []*os.File{b.socket}
+	}
 	b.process.Stderr = os.Stderr
 	dieWithParent(b.process)
 	if err := b.process.Start(); err != nil {
 		return err
 	}
-	for until := time.Now().Add(10 * time.Second); ; {
-		c, err := net.DialTimeout("tcp", b.address, time.Second)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	for until := time.Now().Add(client.Timeout); ; {
+		resp, err := client.Get("http://" + b.address + "/orders")
 		if err == nil {
-			return c.Close()
+			return resp.Body.Close()
 		}
 		if time.Now().After(until) {
 			b.stop()
@@ -187,6 +210,7 @@ func (b *demoBackend) died() error {
 }
 
 func (b *demoBackend) stop() {
+	b.socket.Close()
 	if b.process.Process != nil {
 		_ = b.process.Process.Kill()
 		_ = b.process.Wait()

@@ -22,14 +22,17 @@ const (
 	delayHeader = "Demo-Delay"
 )
 
+const inheritedFlag = "inherited-socket"
+
 func newDemoBackendCommand() *cobra.Command {
 	var address, ledger string
+	var inherited bool
 	cmd := &cobra.Command{
 		Use:   "backend",
 		Short: "Run the demo's order backend alone",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := net.Listen("tcp", address)
+			l, err := listenForOrders(address, inherited)
 			if err != nil {
 				return err
 			}
@@ -37,8 +40,20 @@ func newDemoBackendCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&address, "listen", "127.0.0.1:9000", "address")
+	cmd.Flags().BoolVar(&inherited, inheritedFlag, false, "take the socket that listens already, which is file descriptor 3")
+	_ = cmd.Flags().MarkHidden(inheritedFlag)
 	cmd.Flags().StringVar(&ledger, "ledger", "orders.db", "SQLite file that orders are booked in")
 	return cmd
+}
+
+func listenForOrders(address string, inherited bool) (net.Listener, error) {
+	if !inherited {
+		return net.Listen("tcp", address)
+	}
+	const first = 3 // of the files that exec.Cmd hands on beside the standard ones
+	socket := os.NewFile(first, address)
+	defer socket.Close()
+	return net.FileListener(socket)
 }
 
 // orders is an order backend as many are: it books what it gets, and deduplicates nothing.
