@@ -20,7 +20,7 @@ func newConfigCheckCommand() *cobra.Command {
 		Short: "Say everything that is wrong with the configuration",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.load(cmd)
+			c, err := f.loadToServe(cmd)
 			if err != nil {
 				return err
 			}

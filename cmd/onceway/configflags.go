@@ -29,8 +29,13 @@ func (f *configFlags) register(cmd *cobra.Command) {
 }
 
 // load returns the configuration that flags, environment and file make. The error has exit code 3.
-func (f *configFlags) load(*cobra.Command) (*config.Config, error) {
-	src := config.Source{File: f.file, Lookup: os.LookupEnv, Overrides: f.overrides}
+func (f *configFlags) load(*cobra.Command) (*config.Config, error) { return f.read(nil) }
+
+// loadToServe is load for who needs the files, too, that the configuration names, which only the gateway's own machine has.
+func (f *configFlags) loadToServe(*cobra.Command) (*config.Config, error) { return f.read(os.ReadFile) }
+
+func (f *configFlags) read(files config.ReadFile) (*config.Config, error) {
+	src := config.Source{File: f.file, Lookup: os.LookupEnv, Files: files, Overrides: f.overrides}
 	if src.File == "" {
 		src.File = os.Getenv(configVariable)
 	}

@@ -27,7 +27,7 @@ func newServeCommand() *cobra.Command {
 			"embedded store in the current directory.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := o.load(cmd)
+			c, err := o.loadToServe(cmd)
 			if err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -69,6 +70,46 @@ func collide(a, b string) bool {
 func isWildcard(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "" || err == nil && addr.IsUnspecified()
+}
+
+// leadsBack reports whether a target is what the gateway listens on, as far as that can be known without asking for
+// names: each request to it would come back until there are no more connections to be had.
+func leadsBack(listen string, target *url.URL) bool {
+	host, port, _ := net.SplitHostPort(listen)
+	at := target.Port()
+	if at == "" {
+		at = map[string]string{"http": "80", "h2c": "80", "https": "443"}[target.Scheme]
+	}
+	if port != at || port == "0" {
+		return false
+	}
+	if strings.EqualFold(host, target.Hostname()) {
+		return true
+	}
+	return slices.ContainsFunc(addresses(host), func(l netip.Addr) bool {
+		return slices.ContainsFunc(addresses(target.Hostname()), func(to netip.Addr) bool {
+			if to.IsUnspecified() { // where connections to it go
+				to = map[bool]netip.Addr{true: ipv4Loopback, false: netip.IPv6Loopback()}[to.Is4()]
+			}
+			return l == to || l.IsUnspecified() && to.IsLoopback() && (l.Is6() || to.Is4())
+		})
+	})
+}
+
+var ipv4Loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// addresses returns what is known of a host without asking for its name. An empty one is every address.
+func addresses(host string) []netip.Addr {
+	if strings.EqualFold(host, "localhost") {
+		return []netip.Addr{ipv4Loopback, netip.IPv6Loopback()}
+	}
+	if host == "" {
+		return []netip.Addr{netip.IPv6Unspecified()}
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr.Unmap()}
+	}
+	return nil
 }
 
 // checkMatchHost checks the host of a route.

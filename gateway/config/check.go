@@ -1,9 +1,13 @@
 package config
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -15,11 +19,7 @@ const drainMargin = 5 * time.Second
 func (d *decoder) check(c *Config) {
 	d.checkListeners(c)
 	d.checkCaller(c)
-	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		d.addAt("tls", "needs both cert and key", "")
-	} else if c.TLS.ClientCA != "" && !c.TLS.Enabled() {
-		d.addAt("tls.client_ca", "needs cert and key, too", "")
-	}
+	d.checkTLS(c.TLS)
 	if !d.given("retention.response") {
 		c.Retention.Response = min(c.Retention.Response, c.Retention.Key)
 	}
@@ -45,6 +45,40 @@ func (d *decoder) checkListeners(c *Config) {
 			path = "admin.listen"
 		}
 		d.addAt(path, "listen and admin.listen are the same address", "give each its own port")
+	}
+}
+
+func (d *decoder) checkTLS(t TLS) {
+	switch {
+	case (t.Cert == "") != (t.Key == ""):
+		d.addAt("tls", "needs both cert and key", "")
+	case t.Enabled() && d.files != nil:
+		d.checkCertificate(t)
+	case t.ClientCA != "" && !t.Enabled():
+		d.addAt("tls.client_ca", "needs cert and key, too", "")
+	}
+}
+
+// checkCertificate looks into the files, which a gateway reads before it listens.
+func (d *decoder) checkCertificate(t TLS) {
+	read := func(path, file string) (content []byte, ok bool) {
+		content, err := d.files(file)
+		if err != nil {
+			var cause *fs.PathError
+			if errors.As(err, &cause) {
+				err = cause.Err // without the path, which may be an environment variable's
+			}
+			d.addAt(path, "cannot be read: "+err.Error(), "name a PEM file; a relative path begins at the configuration's directory")
+		}
+		return content, err == nil
+	}
+	cert, hasCert := read("tls.cert", t.Cert)
+	key, hasKey := read("tls.key", t.Key)
+	if !hasCert || !hasKey {
+		return
+	}
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
+		d.addAt("tls", "cert and key do not serve: "+strings.TrimPrefix(err.Error(), "tls: "), "cert is the chain, key the private key of its first certificate, both as PEM")
 	}
 }
 
@@ -104,7 +138,7 @@ func (d *decoder) checkUpstreams(c *Config) {
 			d.addAt(at+".connect_timeout", "is longer than the timeout of the whole attempt", "", "at most "+formatDuration(u.Timeout))
 		}
 		for j, target := range u.Targets {
-			if target.Host == c.Listen && target.Port() != "0" {
+			if leadsBack(c.Listen, target) {
 				d.addAt(at+".targets["+strconv.Itoa(j)+"]", "is the gateway itself", "name the address of the backend")
 			}
 		}

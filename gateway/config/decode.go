@@ -17,6 +17,7 @@ type decoder struct {
 	file     string
 	dir      string // of the file; empty without one
 	lookup   Lookup
+	files    ReadFile              // may be nil
 	origins  map[*yaml.Node]string // flag or variable that a node was made from
 	places   map[string]place      // of every setting that is there, by path
 	problems []Problem

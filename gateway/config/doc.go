@@ -30,5 +30,6 @@
 // Durations are Go's ("1m30s", "250ms"), and may begin with days ("30d", "1d12h"). Sizes are bytes,
 // or a number with B, KB, MB, GB, KiB, MiB or GiB.
 //
-// The package reads neither the environment nor any file: both come in through [Source].
+// The package reads neither the environment nor any file: both come in through [Source]. Files that the configuration
+// names are looked at only if Source says how, and never make a setting: they are checked.
 package config

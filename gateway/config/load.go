@@ -15,11 +15,15 @@ import (
 // Lookup reads one environment variable, as os.LookupEnv does.
 type Lookup func(name string) (value string, ok bool)
 
+// ReadFile reads one file, as os.ReadFile does.
+type ReadFile func(path string) ([]byte, error)
+
 // Source is everything that a configuration is made from.
 type Source struct {
 	File      string    // name for messages, and the base of relative paths; empty when there is no file
 	Data      []byte    // the file's content; ignored without a File
 	Lookup    Lookup    // nil means an empty environment
+	Files     ReadFile  // nil means that the files which the configuration names are not looked at
 	Overrides Overrides // from flags
 }
 
@@ -36,6 +40,7 @@ func Load(src Source) (*Config, error) {
 	d := &decoder{
 		file:    src.File,
 		lookup:  src.Lookup,
+		files:   src.Files,
 		origins: map[*yaml.Node]string{},
 		places:  map[string]place{},
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io/fs"
 	"strings"
 	"testing"
 )
@@ -165,6 +166,36 @@ func TestWarnings(t *testing.T) {
 			t.Errorf("%s: warns %v", test.name, got)
 		case test.want != "" && (len(got) != 1 || !strings.Contains(got[0].String(), test.want)):
 			t.Errorf("%s: got %v, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+// What is wrong with the files of a certificate is said with everything else, and without what is in them.
+func TestProblemsOfFiles(t *testing.T) {
+	files := func(name string) ([]byte, error) {
+		switch name {
+		case "secret":
+			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+		case "text":
+			return []byte("canary"), nil
+		}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	lookup := func(name string) (string, bool) {
+		value, ok := map[string]string{"KEY": "secret"}[name]
+		return value, ok
+	}
+	for text, want := range map[string]string{
+		"tls: {cert: none, key: text}\nlisten: x": "f:4: tls.cert: cannot be read: file does not exist; name a PEM file; a relative path begins at the configuration's directory\n" +
+			"f:5: listen: is not host:port; write it as in 127.0.0.1:8080, :8080 or [::1]:8080",
+		"tls:\n  cert: text\n  key: ${KEY}": "f:6: tls.key: cannot be read: permission denied; name a PEM file; a relative path begins at the configuration's directory",
+		"tls: {cert: text, key: text}":      "f:4: tls: cert and key do not serve: failed to find any PEM data in certificate input; cert is the chain, key the private key of its first certificate, both as PEM",
+	} {
+		if _, err := Load(Source{File: "f", Data: []byte(least + text), Lookup: lookup, Files: files}); err == nil || err.Error() != want {
+			t.Errorf("%s\ngives %v\nwant  %s", text, err, want)
+		}
+		if _, err := Load(Source{File: "f", Data: []byte(least + strings.ReplaceAll(text, "listen: x", "")), Lookup: lookup}); err != nil {
+			t.Errorf("%s, without looking at files, gives %v", text, err)
 		}
 	}
 }

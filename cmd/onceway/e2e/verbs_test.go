@@ -57,6 +57,8 @@ func TestExitCodes(t *testing.T) {
 		"no configuration":     {[]string{"serve"}, 3, "--upstream"},
 		"no file":              {[]string{"serve", "--config", filepath.Join(dir, "nothing.yaml")}, 3, "nothing.yaml"},
 		"not available":        {[]string{"serve", "--config", write("new.yaml", valid+"tls: {cert: a, key: b, client_ca: c}\n")}, 3, "not available"},
+		"no certificate":       {[]string{"serve", "--config", write("cert.yaml", valid+"tls: {cert: nothing.pem, key: b}\n")}, 3, "cert.yaml:7: tls.cert: cannot be read: no such file or directory; name a PEM file"},
+		"key not readable":     {[]string{"config", "check", "--config", write("key.yaml", valid+"tls: {cert: valid.yaml, key: .}\n")}, 3, "key.yaml:7: tls.key: cannot be read: is a directory"},
 		"valid":                {[]string{"config", "check", "--config", write("valid.yaml", valid)}, 0, ""},
 		"store unreachable":    {[]string{"serve", "--config", write("pg.yaml", valid+"store: postgres://127.0.0.1:1/x?connect_timeout=2\n")}, 4, "store"},
 		"store in no place":    {[]string{"serve", "--config", write("lite.yaml", valid+"store: sqlite:nothing/here/onceway.db\n")}, 4, "store"},
