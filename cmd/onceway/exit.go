@@ -48,16 +48,23 @@ type silentError struct{}
 
 func (silentError) Error() string { return "failed" }
 
+// stoppedError says that a gateway was told to stop before it was ready, and where that came upon it. There was
+// nothing to drain.
+type stoppedError struct{ err error }
+
+func (e *stoppedError) Error() string { return "told to stop before it was ready: " + e.err.Error() }
+
 // codeOf is the only mapping of errors to exit codes.
 func codeOf(err error) exitCode {
 	var (
-		usage  *usageError
-		file   *configError
-		inside *config.Error
-		store  *storeError
+		stopped *stoppedError
+		usage   *usageError
+		file    *configError
+		inside  *config.Error
+		store   *storeError
 	)
 	switch {
-	case err == nil:
+	case err == nil, errors.As(err, &stopped):
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage

@@ -60,11 +60,15 @@ func serve(ctx context.Context, c *config.Config, migrate bool, out io.Writer) e
 	// A store that does not answer must not keep a process from being stopped.
 	starting, started := signal.NotifyContext(ctx, stopSignals()...)
 	s, err := startServer(starting, c, migrate, out)
+	told := starting.Err() != nil && ctx.Err() == nil
 	started()
-	if err != nil {
+	switch {
+	case err != nil && told:
+		return &stoppedError{err}
+	case err != nil:
 		return err
 	}
-	fmt.Fprint(out, s.banner())
+	s.announce()
 	var failure error
 	select {
 	case failure = <-s.failed:
@@ -75,6 +79,12 @@ func serve(ctx context.Context, c *config.Config, migrate bool, out io.Writer) e
 		os.Exit(1) // a signal while draining: what is left executing is in doubt when the lease lapses
 	}()
 	return errors.Join(failure, s.drain(ctx))
+}
+
+// announce prints the banner in the log's way: whoever reads neither keeps the process from being stopped.
+func (s *server) announce() {
+	_, _ = s.telemetry.lines.Write([]byte(s.banner()))
+	s.telemetry.lines.hurry()
 }
 
 // banner is the one block that start-up prints.

@@ -247,8 +247,15 @@ func (t Resolve)`}),
 		edits: change(`signal.Ignore(syscall.SIGPIPE)`, `signal.Reset(syscall.SIGPIPE)`)},
 	{name: "end waits for the log's reader", file: "cmd/onceway/linewriter.go", pkg: "cmd/onceway", test: "TestStoppingDoesNotWaitForAStuckReader",
 		edits: change(`time.NewTimer(within)`, `time.NewTimer(60 * within)`)},
+	{name: "whoever does not read the banner keeps the process", file: "cmd/onceway/serve.go", pkg: "cmd/onceway/e2e", test: "TestStopWhileTheBannerIsPrinted",
+		edits: change("	s.announce()\n", "	fmt.Fprint(out, s.banner())\n")},
+	{name: "a stop before readiness is a failure of the store", file: "cmd/onceway/serve.go", pkg: "cmd/onceway/e2e", test: "TestStopWhileTheStoreDoesNotAnswer",
+		edits: change("err != nil && told:", "err != nil && told && false:")},
+	{name: "certificates are first read when the gateway listens", file: "cmd/onceway/serve.go", pkg: "cmd/onceway/e2e", test: "TestExitCodes",
+		edits: change("o.loadToServe(cmd)", "o.load(cmd)")},
 	{name: "readiness without the schema", file: "cmd/onceway/server.go", pkg: "cmd/onceway/e2e", test: "TestReadyOnlyWithItsSchema",
-		edits: change(`return migrations.Check(ctx, s.config.Store)`, `return ctx.Err()`)},
+		edits: change(`return migrations.Check(ctx, s.config.Store)`, `_ = migrations.Check
+			return ctx.Err()`)},
 	{name: "lock by the name of a link", file: "idempotency/sqlite/file.go", pkg: "idempotency/sqlite", test: "TestOneProcessByAnotherName",
 		edits: change(`	case names(info) > 1:`, `	case true:
 		return path, nil

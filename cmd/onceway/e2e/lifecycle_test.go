@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -42,6 +44,47 @@ func TestProbesOfTheProcess(t *testing.T) {
 	}
 	if code, _, _ := rig.Run(t, t.TempDir(), "healthcheck", "--admin", g.Admin); code != 1 {
 		t.Errorf("healthcheck of nobody: %d", code)
+	}
+}
+
+// Who reads the log may be stuck before there is any, with more to say at the start than a pipe holds: the gateway
+// works, and can be stopped.
+func TestStopWhileTheBannerIsPrinted(t *testing.T) {
+	t.Parallel()
+	var routes strings.Builder
+	for i := range 300 { // of more than 300 bytes each
+		fmt.Fprintf(&routes, "  - {name: r%[1]d, match: {path: /r%[1]d}, upstream: backend}\n", i)
+	}
+	admin := rig.FixedPort(t)
+	g := rig.New(t, rig.Config{Targets: []string{"http://127.0.0.1:9"}, Routes: routes.String(), Env: []string{"ONCEWAY_ADMIN_LISTEN=" + admin}})
+	g.StallOutput()
+	g.Launched(t)
+	g.Admin = admin
+	g.AwaitReady(t)
+	g.Signal(t, syscall.SIGTERM)
+	if code := g.Exit(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// A signal that comes before the gateway is ready ends it in order, too: there is nothing to drain.
+func TestStopWhileTheStoreDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	g := rig.New(t, rig.Config{Targets: []string{"http://127.0.0.1:9"}, Store: "postgres://a@" + silent.Addr().String() + "/a?sslmode=disable"})
+	g.Launched(t)
+	c, err := silent.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	g.Signal(t, syscall.SIGTERM)
+	if code := g.Exit(t); code != 0 || !strings.Contains(g.Output(), "told to stop before it was ready") {
+		t.Errorf("exit code %d\n%s", code, g.Output())
 	}
 }
 
