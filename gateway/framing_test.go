@@ -41,6 +41,8 @@ func TestNothingFollowsARequestOfHTTP10(t *testing.T) {
 		"safe":                  {"GET /a", chunked, "", 201, []string{"GET /a "}},
 		"without content":       {"HEAD /a", chunked, "", 201, []string{"HEAD /a "}},
 		"ours":                  {"PUT /_reconcile/v1/requests/other/cancellation", chunked, "", 201, nil},
+		"server":                {"OPTIONS *", chunked, "", 200, nil},
+		"server, by its URI":    {"OPTIONS http://a", chunked, "", 200, nil},
 		"ours, facts":           {"GET /.well-known/idempotency", chunked, "", 200, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

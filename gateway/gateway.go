@@ -181,7 +181,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) serve(out *recorder, r *http.Request) {
 	// Ambiguity is judged by the route, so the path is first read as if it were allowed.
 	t, err := route.ParseTarget(r.Method, r.RequestURI, true)
-	if err == nil && g.isOwn(t.Path) {
+	if err == nil && Own(t.Path, g.basePath) {
 		if out.pages = g.ownPages; g.preflightOfOurs(out, r) {
 			return
 		}
@@ -193,6 +193,10 @@ func (g *Gateway) serve(out *recorder, r *http.Request) {
 	out.pages = g.pages
 	if err != nil {
 		g.unroutable(out, r, g.unrouted, problem.NewRequestMalformed(sentence(err)))
+		return
+	}
+	if t.Path == "*" {
+		g.answerAsWhole(out, r)
 		return
 	}
 	if g.preflight(out, r, t) {
@@ -275,14 +279,24 @@ func inNormalForm(r *http.Request, t route.Target) *http.Request {
 	return r
 }
 
-// isOwn reports whether a path is the gateway's own. Such requests are never forwarded.
-func (g *Gateway) isOwn(path string) bool {
-	return within(path, g.basePath) || within(path, reconcile.WellKnown)
+// Own reports whether a path in normal form is the gateway's own: of the reconciliation API at basePath, or of what
+// it says about itself. Such requests are never forwarded, whatever the routes are.
+func Own(path, basePath string) bool {
+	return within(path, basePath) || within(path, reconcile.WellKnown)
 }
 
 // within reports whether a path is base or below it.
 func within(path, base string) bool {
 	return strings.HasPrefix(path, base) && (len(path) == len(base) || path[len(base)] == '/')
+}
+
+// answerAsWhole answers OPTIONS for the server as a whole, asked by * or by an absolute URI without a path (RFC 9110,
+// section 9.3.7; RFC 9112, section 3.2.4). With several backends behind it, that is the gateway itself.
+func (g *Gateway) answerAsWhole(w *recorder, r *http.Request) {
+	ev := g.observer.Start(r, g.unrouted)
+	defer func() { ev.End(w.status) }()
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusOK)
 }
 
 func (g *Gateway) unroutable(w *recorder, r *http.Request, seen *telemetry.Route, p problem.Problem) {

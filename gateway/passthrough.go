@@ -49,7 +49,7 @@ func (g *Gateway) pass(w *recorder, r *http.Request, b *bound, t route.Target, e
 	in := r
 	r = in.WithContext(p)
 	if in.Body != http.NoBody {
-		p.upload = &upload{ReadCloser: in.Body}
+		p.upload = &upload{ReadCloser: in.Body, client: w.ResponseWriter}
 		r.Body = p.upload // not of in, whose body net/http recognises as its own
 		if in.ProtoMajor == 1 {
 			// net/http would read the whole request before it lets an answer begin. HTTP/2 needs no permission.
@@ -69,7 +69,9 @@ func (g *Gateway) pass(w *recorder, r *http.Request, b *bound, t route.Target, e
 // body. So an answer that begins before we have seen the end is the connection's last.
 type upload struct {
 	io.ReadCloser
+	client  http.ResponseWriter
 	ended   atomic.Bool
+	closed  atomic.Bool
 	trailer http.Header // of the request: net/http fills it when the body ends
 	trusted bool        // the peer
 }
@@ -79,9 +81,20 @@ func (u *upload) Read(p []byte) (int, error) {
 	if err == io.EOF {
 		u.cleanTrailer()
 		u.ended.Store(true)
+	} else if err != nil && u.closed.Load() {
+		err = io.ErrUnexpectedEOF // of the exchange with the backend, and not what the client did
 	}
 	return n, err
 }
+
+// Close ends a Read that waits for the client, as [upstream.Upstream.RoundTripper] wants it. The request then
+// has no end that could be seen, so that its answer is the connection's last.
+func (u *upload) Close() error {
+	u.closed.Store(true)
+	return http.NewResponseController(u.client).SetReadDeadline(longAgo)
+}
+
+var longAgo = time.Unix(1, 0)
 
 // cleanTrailer leaves no trailer that a backend might take for a field of ours.
 func (u *upload) cleanTrailer() {
@@ -94,6 +107,13 @@ func (u *upload) cleanTrailer() {
 
 // unfinished reports whether there is an upload whose end has not been seen.
 func (u *upload) unfinished() bool { return u != nil && !u.ended.Load() }
+
+// uploaded is an upload that is read as ReverseProxy does, until its handler has returned, and closed, as ReverseProxy
+// prevents it.
+type uploaded struct {
+	io.Reader
+	io.Closer
+}
 
 // flushAfter is how long what a backend has sent may wait for more of an answer whose length is known. One that
 // is there as a whole goes out in one piece; one without a length, and server-sent events, are flushed at once.
@@ -136,6 +156,9 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 			pr.Out.Trailer = pr.In.Trailer
 			trusted := g.trusted.Peer(pr.In.RemoteAddr)
 			if p.upload != nil {
+				if pr.Out.Body != nil { // over HTTP/2 a body may follow a Content-Length of 0; ReverseProxy leaves it out
+					pr.Out.Body = uploaded{pr.Out.Body, p.upload}
+				}
 				p.upload.trailer, p.upload.trusted = pr.Out.Trailer, trusted
 				p.upload.cleanTrailer() // of what is only announced
 			}

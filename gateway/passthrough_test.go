@@ -2,14 +2,20 @@ package gateway_test
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // rawBackend answers with what it is told, when it is told, whatever has come of the request by then. Of each
@@ -18,9 +24,10 @@ type rawBackend struct {
 	address string
 	mu      sync.Mutex
 	seen    []string // methods and paths
+	read    strings.Builder
 }
 
-func serveHalfRead(t *testing.T, answer func(c net.Conn, r *http.Request)) *rawBackend {
+func serveRawly(t *testing.T, answer func(c net.Conn, r *http.Request)) *rawBackend {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,7 +43,7 @@ func serveHalfRead(t *testing.T, answer func(c net.Conn, r *http.Request)) *rawB
 			}
 			go func() {
 				defer c.Close()
-				r, err := http.ReadRequest(bufio.NewReader(c))
+				r, err := http.ReadRequest(bufio.NewReader(io.TeeReader(c, b)))
 				if err != nil {
 					return
 				}
@@ -48,6 +55,27 @@ func serveHalfRead(t *testing.T, answer func(c net.Conn, r *http.Request)) *rawB
 		}
 	}()
 	return b
+}
+
+// answerWhole answers a request, whole as it is, with the same bytes.
+func answerWhole(answer string) func(net.Conn, *http.Request) {
+	return func(c net.Conn, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(c, answer)
+	}
+}
+
+func (b *rawBackend) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.read.Write(p)
+}
+
+// wire returns all that has been read, as it came.
+func (b *rawBackend) wire() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.read.String()
 }
 
 func (b *rawBackend) requests() string {
@@ -111,7 +139,7 @@ func TestABodyNeverBecomesARequest(t *testing.T) {
 				}
 				t.Run(name+" "+framing+" "+version, func(t *testing.T) {
 					t.Parallel()
-					b := serveHalfRead(t, answer)
+					b := serveRawly(t, answer)
 					r := startAt(t, "http://"+b.address, allRequired)
 					c, in := r.dial(t)
 					io.WriteString(c, "PUT /early HTTP/"+version+"\r\nHost: a\r\nConnection: keep-alive\r\n"+body)
@@ -177,7 +205,7 @@ func TestARefusedBodyNeverBecomesARequest(t *testing.T) {
 
 // Both directions of an answer that began before its request had ended go on, and end in good order.
 func TestAnAnswerThatBeganEarlyStreamsOn(t *testing.T) {
-	b := serveHalfRead(t, func(c net.Conn, r *http.Request) {
+	b := serveRawly(t, func(c net.Conn, r *http.Request) {
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
 		for buf := make([]byte, 1); ; {
 			if _, err := io.ReadFull(r.Body, buf); err != nil {
@@ -209,7 +237,7 @@ func TestAnAnswerThatBeganEarlyStreamsOn(t *testing.T) {
 
 // A body that has ended before its answer costs no connection.
 func TestUploadsKeepTheirConnection(t *testing.T) {
-	b := serveHalfRead(t, func(c net.Conn, r *http.Request) {
+	b := serveRawly(t, func(c net.Conn, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
 	})
@@ -224,12 +252,39 @@ func TestUploadsKeepTheirConnection(t *testing.T) {
 	}
 }
 
+// Over HTTP/2 a request can say that its content has no bytes and end only after its head. ReverseProxy then sends none.
+func TestAnEmptyUploadThatEndsLate(t *testing.T) {
+	b := serveRawly(t, answerWhole("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
+	c, in := startAt(t, "http://"+b.address, allRequired).dial(t)
+	var head bytes.Buffer
+	h := hpack.NewEncoder(&head)
+	for _, f := range [][2]string{{":method", "PUT"}, {":scheme", "http"}, {":path", "/empty"}, {":authority", "a"}, {"content-length", "0"}} {
+		h.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	io.WriteString(c, http2.ClientPreface)
+	frames := http2.NewFramer(c, in)
+	frames.WriteSettings()
+	frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Bytes(), EndHeaders: true})
+	for {
+		f, err := frames.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := f.(*http2.HeadersFrame); ok {
+			if fields, err := hpack.NewDecoder(4096, nil).DecodeFull(got.HeaderBlockFragment()); err != nil || fields[0].Value != "200" {
+				t.Errorf("%v, %v", fields, err)
+			}
+			return
+		}
+	}
+}
+
 // An answer that breaks off is seen to break off, though its client still has something to send.
 func TestACutAnswerIsCutAtOnce(t *testing.T) {
 	for framing, body := range unfinishedBodies {
 		t.Run(framing, func(t *testing.T) {
 			t.Parallel()
-			b := serveHalfRead(t, func(c net.Conn, r *http.Request) {
+			b := serveRawly(t, func(c net.Conn, r *http.Request) {
 				if framing != inAChunk {
 					io.ReadFull(r.Body, make([]byte, 1))
 				}
@@ -247,41 +302,75 @@ func TestACutAnswerIsCutAtOnce(t *testing.T) {
 	}
 }
 
-// once answers every request, whole as it is, with the same bytes, and says what it got on the wire.
-func once(t *testing.T, answer string) (address string, got chan string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// An upload whose backend is gone is answered, though its client has nothing to send just now and does not leave.
+func TestAFailedUploadIsAnsweredWhileItsClientIsSilent(t *testing.T) {
+	reset := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	reset.Config.Protocols = new(http.Protocols)
+	reset.Config.Protocols.SetUnencryptedHTTP2(true)
+	reset.Start()
+	t.Cleanup(reset.Close)
+	ends := map[string]string{"reset stream": strings.Replace(reset.URL, "http:", "h2c:", 1)}
+	for name, answer := range map[string]string{
+		"closed connection":          "",
+		"closed after interim":       "HTTP/1.1 100 Continue\r\n\r\n",
+		"closed in an answer's head": "HTTP/1.1 200 OK\r\nContent-Le",
+		"no HTTP":                    "\x15\x03\x01\x00\x02\x02\x0a",
+	} {
+		ends[name] = "http://" + serveRawly(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, answer) }).address
 	}
-	t.Cleanup(func() { l.Close() })
-	got = make(chan string, 10)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	for name, backend := range ends {
+		for framing, body := range unfinishedBodies {
+			if framing != "chunks" && name != "closed connection" {
+				continue
 			}
-			go func() {
-				defer c.Close()
-				var wire strings.Builder
-				r, err := http.ReadRequest(bufio.NewReader(io.TeeReader(c, &wire)))
-				if err != nil {
-					return
+			t.Run(name+" "+framing, func(t *testing.T) {
+				t.Parallel()
+				c, in := startAt(t, backend, allRequired).dial(t)
+				io.WriteString(c, "PUT /early HTTP/1.1\r\nHost: a\r\n"+body)
+				resp := finalAnswer(t, in)
+				if all, err := io.ReadAll(resp.Body); resp.StatusCode != 502 || !resp.Close || !strings.Contains(string(all), "may have been executed") || err != nil {
+					t.Errorf("%+v %s %v", resp, all, err)
 				}
-				io.Copy(io.Discard, r.Body)
-				got <- wire.String()
-				io.WriteString(c, answer)
-			}()
+				io.WriteString(c, smuggled)
+				c.(*net.TCPConn).CloseWrite()
+				if more, _ := io.ReadAll(in); len(more) > 0 {
+					t.Errorf("a second answer: %q", more)
+				}
+			})
 		}
-	}()
-	return l.Addr().String(), got
+		if name != "closed connection" && name != "reset stream" {
+			continue
+		}
+		t.Run(name+" HTTP/2", func(t *testing.T) {
+			t.Parallel()
+			r := startAt(t, backend, allRequired)
+			client := &http.Transport{Protocols: new(http.Protocols)}
+			client.Protocols.SetUnencryptedHTTP2(true)
+			defer client.CloseIdleConnections()
+			silent, write := io.Pipe()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, "PUT", "http://"+r.address+"/early", io.MultiReader(strings.NewReader("x"), silent))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := client.RoundTrip(req)
+			write.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if all, err := io.ReadAll(resp.Body); resp.StatusCode != 502 || err != nil {
+				t.Errorf("%+v %s %v", resp, all, err)
+			}
+		})
+	}
 }
 
 // The head of an answer, and what there is of its content, is not held back until the rest has come.
 func TestAnAnswerOfKnownLengthStreams(t *testing.T) {
 	gates := make(chan bool)
-	b := serveHalfRead(t, func(c net.Conn, r *http.Request) {
+	b := serveRawly(t, func(c net.Conn, r *http.Request) {
 		for _, part := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "01234", "56789"} {
 			io.WriteString(c, part)
 			<-gates
@@ -303,8 +392,8 @@ func TestAnAnswerOfKnownLengthStreams(t *testing.T) {
 
 // What a backend does not say of its content, nobody guesses.
 func TestNoContentTypeIsInvented(t *testing.T) {
-	address, _ := once(t, "HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>")
-	r := startAt(t, "http://"+address, allRequired)
+	b := serveRawly(t, answerWhole("HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"))
+	r := startAt(t, "http://"+b.address, allRequired)
 	if a := r.send(t, "GET", "/", ""); a.Header["Content-Type"] != nil || a.body != "<html>" {
 		t.Errorf("%v %q", a.Header, a.body)
 	}
@@ -313,10 +402,10 @@ func TestNoContentTypeIsInvented(t *testing.T) {
 // By the fields that only the gateway says, a client recognises it, wherever in an answer they stand.
 func TestOurFieldsInInterimAnswersAndTrailers(t *testing.T) {
 	for _, announced := range []string{"", "Trailer: X-Sum, Idempotency-State\r\n"} {
-		address, _ := once(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nIdempotency-State: replayed\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 1\r\n\r\n"+
-			"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n2\r\nok\r\n0\r\nX-Sum: 2\r\nIdempotency-State: replayed\r\n\r\n")
+		b := serveRawly(t, answerWhole("HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nIdempotency-State: replayed\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 1\r\n\r\n"+
+			"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n"+announced+"\r\n2\r\nok\r\n0\r\nX-Sum: 2\r\nIdempotency-State: replayed\r\n\r\n"))
 		for version, interim := range map[string]bool{"1.1": true, "1.0": false} {
-			r := startAt(t, "http://"+address, allRequired)
+			r := startAt(t, "http://"+b.address, allRequired)
 			c, in := r.dial(t)
 			io.WriteString(c, "GET / HTTP/"+version+"\r\nHost: a\r\nTE: trailers\r\nConnection: close\r\n\r\n")
 			all, err := io.ReadAll(in)
@@ -336,8 +425,8 @@ func TestOurFieldsInInterimAnswersAndTrailers(t *testing.T) {
 
 // A gateway that leaves says so although the backend gave hints before its answer.
 func TestLeaveAfterAnInterimAnswer(t *testing.T) {
-	address, _ := once(t, "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
-	r := startAt(t, "http://"+address, allRequired)
+	b := serveRawly(t, answerWhole("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"))
+	r := startAt(t, "http://"+b.address, allRequired)
 	r.Leave()
 	c, in := r.dial(t)
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -350,13 +439,13 @@ const okay = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\no
 
 // A client's trailers are no way to forge what its fields may not say.
 func TestForgedTrailers(t *testing.T) {
-	address, got := once(t, okay)
-	r := startAt(t, "http://"+address, allRequired)
+	b := serveRawly(t, answerWhole(okay))
+	r := startAt(t, "http://"+b.address, allRequired)
 	c, in := r.dial(t)
 	io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, Onceway-Caller\r\n\r\n1\r\nx\r\n0\r\n"+
 		"X-Sum: 1\r\nOnceway-Caller: forged\r\nonceway_operation: forged\r\nX-Forwarded-For: forged\r\n\r\n")
 	finalAnswer(t, in)
-	if wire := <-got; strings.Contains(wire, "forged") || strings.Contains(wire, "Onceway-Caller") || !strings.Contains(wire, "X-Sum: 1\r\n") {
+	if wire := b.wire(); strings.Contains(wire, "forged") || strings.Contains(wire, "Onceway-Caller") || !strings.Contains(wire, "X-Sum: 1\r\n") {
 		t.Errorf("the backend got\n%s", wire)
 	}
 }
@@ -376,12 +465,12 @@ func TestOnlyWebSocketsAreTunnelled(t *testing.T) {
 		"other methods": {"PUT / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			address, got := once(t, okay)
-			r := startAt(t, "http://"+address, allRequired)
+			b := serveRawly(t, answerWhole(okay))
+			r := startAt(t, "http://"+b.address, allRequired)
 			c, in := r.dial(t)
 			io.WriteString(c, test.request)
 			finalAnswer(t, in)
-			wire := <-got
+			wire := b.wire()
 			if asked := strings.Contains(wire, "\r\nUpgrade: "); asked != test.tunnel || strings.Contains(strings.ToLower(wire), "http2-settings") {
 				t.Errorf("the backend got\n%s", wire)
 			}
@@ -389,14 +478,47 @@ func TestOnlyWebSocketsAreTunnelled(t *testing.T) {
 	}
 }
 
+// What a client sends behind the request for its WebSocket reaches the backend when that has agreed, and goes both ways
+// until each side has ended.
+func TestAWebSocketLosesNothingThatComesEarly(t *testing.T) {
+	for name, early := range map[string]string{"nothing": "", "a byte": "e", "much": strings.Repeat("early", 4000)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := make(chan string, 1)
+			asked := make(chan bool)
+			b := serveRawly(t, func(c net.Conn, _ *http.Request) {
+				<-asked
+				io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+				all, _ := io.ReadAll(c)
+				got <- string(all)
+				io.WriteString(c, "bye")
+			})
+			c, in := startAt(t, "http://"+b.address, allRequired).dial(t)
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"+early)
+			close(asked)
+			if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatalf("%+v %v", resp, err)
+			}
+			io.WriteString(c, "late")
+			c.(*net.TCPConn).CloseWrite()
+			if all := <-got; all != early+"late" {
+				t.Errorf("the backend got %d bytes of %d: %.40q", len(all), len(early)+4, all)
+			}
+			if all, err := io.ReadAll(in); string(all) != "hellobye" || err != nil {
+				t.Errorf("the client got %q, %v", all, err)
+			}
+		})
+	}
+}
+
 // A client's Connection removes no key, protected or not.
 func TestConnectionRemovesNoKey(t *testing.T) {
-	address, got := once(t, okay)
-	r := startAt(t, "http://"+address, allRequired)
+	b := serveRawly(t, answerWhole(okay))
+	r := startAt(t, "http://"+b.address, allRequired)
 	c, in := r.dial(t)
 	io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nConnection: Idempotency-Key, X-Hop\r\nIdempotency-Key: k\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n")
 	finalAnswer(t, in)
-	if wire := strings.ToLower(<-got); !strings.Contains(wire, "\r\nidempotency-key: k\r\n") || strings.Contains(wire, "x-hop") {
+	if wire := strings.ToLower(b.wire()); !strings.Contains(wire, "\r\nidempotency-key: k\r\n") || strings.Contains(wire, "x-hop") {
 		t.Errorf("the backend got\n%s", wire)
 	}
 }

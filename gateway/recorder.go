@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"bufio"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -115,6 +117,34 @@ func (w *recorder) abandon() {
 		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now())
 		_, _ = w.upload.ReadCloser.Read(make([]byte, 1)) // when whoever reads it now has stopped
 	}
+}
+
+// Hijack is for ReverseProxy, which would lose what net/http has read behind the head of a request that opens a
+// WebSocket. No client should send that before it has the answer (RFC 6455, section 4.1), but a gap would be worse.
+func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	if n := rw.Reader.Buffered(); n > 0 {
+		conn = readAhead{conn, io.MultiReader(io.LimitReader(rw, int64(n)), conn)}
+	}
+	return conn, rw, nil
+}
+
+// readAhead is a connection of which something has been read already.
+type readAhead struct {
+	net.Conn
+	from io.Reader
+}
+
+func (c readAhead) Read(p []byte) (int, error) { return c.from.Read(p) }
+
+func (c readAhead) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return http.ErrNotSupported
 }
 
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -133,6 +133,7 @@ func startOn(t testing.TB, store *storetest.Model, backend, yaml string) *rig {
 	p.SetUnencryptedHTTP2(true)
 	public := httptest.NewUnstartedServer(r)
 	public.Config.Protocols = &p
+	public.Config.DisableGeneralOptionsHandler = true
 	public.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	public.Start()
 	r.address = public.Listener.Addr().String()

@@ -114,6 +114,8 @@ func (s *server) serve(operators http.Handler) {
 	protocols.SetUnencryptedHTTP2(true)
 	s.public = &http.Server{
 		Handler: s.gateway, Protocols: &protocols, ErrorLog: quiet,
+		DisableGeneralOptionsHandler: true, // it knows nothing of how the gateway ends connections
+
 		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 	}
 	s.admin = &http.Server{

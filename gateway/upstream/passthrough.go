@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 )
 
@@ -11,6 +12,9 @@ import (
 // HTTP/2 where the target offers it, upgrades over HTTP/1.1, nothing from the environment, nothing
 // decompressed. It chooses a live target for each request and ignores the request URL's scheme and
 // host. It may send a request again under net/http's rules, so no protected request may use it.
+//
+// Close of a request's body must end a Read of it that waits, and is called only for that: when the exchange with
+// the backend has failed meanwhile.
 func (u *Upstream) RoundTripper() http.RoundTripper { return passThrough{u} }
 
 // Target returns scheme (http or https) and authority of the target whose turn it is.
@@ -25,8 +29,16 @@ func (p passThrough) RoundTrip(r *http.Request) (*http.Response, error) {
 	t := p.u.choose()
 	at := *r.URL
 	at.Scheme, at.Host = t.scheme, t.authority
-	r = r.WithContext(r.Context())
-	r.URL = &at
+	if r.Body == nil {
+		r = r.WithContext(r.Context())
+		r.URL = &at
+		return t.pass.RoundTrip(r)
+	}
+	s := &sending{ReadCloser: r.Body}
+	s.trace.GotConn = s.over
+	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &s.trace))
+	r.URL, r.Body = &at, s
+	defer s.settle()
 	return t.pass.RoundTrip(r)
 }
 
@@ -61,6 +73,7 @@ func (t *target) newPassTransport(o Options) *http.Transport {
 			switch {
 			case err == nil:
 				t.health.succeeded()
+				return &watched{TCPConn: c.(*net.TCPConn)}, nil
 			case ctx.Err() == nil:
 				t.health.failed(t.up.now())
 			}

@@ -21,6 +21,7 @@ func TestPassThrough(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *rig.Gateway, *ledger.Backend){
 		"events": eventsAreFlushed, "upgrade": upgradedConnection, "interim": interimAnswers, "both ways": streamsBothWays,
 		"trailers": trailers, "head": headAnswers, "redirect": redirectsAreNotFollowed,
+		"options": optionsOfTheServer,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, g, b) })
 	}
@@ -125,6 +126,26 @@ func headAnswers(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
 	a := g.Do(t, rig.Request{Method: "HEAD", Script: ledger.Script{Body: ledger.Text("12345")}})
 	if a.Status != 200 || a.Body != "" || a.Header.Get("Content-Length") != "5" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// OPTIONS for the server as a whole is answered by the gateway, and is a request like any other: what comes behind one
+// over HTTP/1.0 is no further request.
+func optionsOfTheServer(t *testing.T, g *rig.Gateway, _ *ledger.Backend) {
+	for _, target := range []string{"*", "http://a"} {
+		c := g.Dial(t)
+		fmt.Fprintf(c, "OPTIONS %s HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n", target)
+		in := bufio.NewReader(c)
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != 200 || resp.ContentLength != 0 {
+			t.Errorf("%s: %+v", target, resp)
+		}
+		if more, err := io.ReadAll(in); len(more) > 0 {
+			t.Errorf("%s: then %q, %v", target, more, err)
+		}
 	}
 }
 
