@@ -66,15 +66,20 @@ func (f *adminFlags) base(cmd *cobra.Command) (*url.URL, error) {
 		if err != nil {
 			return nil, err
 		}
-		address = reachable(c.Admin.Listen)
+		address = c.Admin.Listen
 	}
+	return adminURL(address)
+}
+
+// adminURL reads the value of --admin: a URL, or an address to listen on. The error is about the usage.
+func adminURL(address string) (*url.URL, error) {
 	if !strings.Contains(address, "://") {
-		address = "http://" + address
+		address = "http://" + reachable(address)
 	}
 	base, err := url.Parse(address)
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" ||
 		base.User != nil || base.RawQuery != "" {
-		return nil, &usageError{errors.New("--admin is a URL such as http://127.0.0.1:9090")}
+		return nil, &usageError{errors.New("--admin is an address such as 127.0.0.1:9090, or a URL such as http://127.0.0.1:9090")}
 	}
 	base.Path = strings.TrimSuffix(base.Path, "/")
 	return base, nil

@@ -78,6 +78,9 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"config", "check", "--config", bad}, exitConfig, bad + ":5: "}, // all at once
 		{[]string{"serve", "--config", bad}, exitConfig, "nonsense"},
 		{[]string{"healthcheck", "--admin", "127.0.0.1:1"}, exitFailure, "admin listener"},
+		{[]string{"healthcheck", "--admin", "http://127.0.0.1:1/"}, exitFailure, "http://127.0.0.1:1/readyz"},
+		{[]string{"healthcheck", "--admin", "ftp://127.0.0.1:1"}, exitUsage, "an address such as 127.0.0.1:9090"},
+		{[]string{"healthcheck", "--admin", "a b"}, exitUsage, "an address such as 127.0.0.1:9090"},
 		{[]string{"migrate", "up", "--store", "sqlite:" + filepath.Join(t.TempDir(), "none", "x.db")}, exitStore, "store: "},
 		{[]string{"migrate", "up", "--store", "mysql://x"}, exitConfig, "store"},
 	} {
@@ -138,6 +141,8 @@ func TestRoutesTest(t *testing.T) {
 		{"POST", "/%6frders/7", exitOK, "target     /orders/7\n"},
 		{"GET", "/orders/7", exitOK, "protected  no"},
 		{"POST", "/other", exitFailure, "refused    404 no-route"},
+		{"PUT", "/%5freconcile/v1/requests/a%2Fb/cancellation", exitOK, "answered   by the gateway itself"},
+		{"GET", "https://shop.example/.well-known/idempotency", exitOK, "answered   by the gateway itself"},
 		{"POST", "/orders//7", exitFailure, "refused    400 path-ambiguous"},
 	} {
 		code, stdout, stderr := onceway(t, "routes", "test", "--config", file, tt.method, tt.url)

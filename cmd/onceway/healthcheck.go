@@ -30,20 +30,24 @@ func newHealthcheckCommand() *cobra.Command {
 				}
 				address = c.Admin.Listen
 			}
+			base, err := adminURL(address)
+			if err != nil {
+				return err
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			return healthcheck(ctx, address, cmd.OutOrStdout())
+			return healthcheck(ctx, base, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVarP(&f.file, "config", "c", "", "configuration file, for admin.listen ($"+configVariable+")")
-	cmd.Flags().StringVar(&address, "admin", "", "address of the admin listener")
+	cmd.Flags().StringVar(&address, "admin", "", "URL or address of the admin listener; default: admin.listen")
 	cmd.Flags().DurationVar(&timeout, "timeout", 3*time.Second, "how long to wait for the answer")
 	return cmd
 }
 
 // healthcheck prints what /readyz says. It returns an error unless the gateway is ready.
-func healthcheck(ctx context.Context, address string, out io.Writer) error {
-	target := url.URL{Scheme: "http", Host: reachable(address), Path: "/readyz"}
+func healthcheck(ctx context.Context, base *url.URL, out io.Writer) error {
+	target := base.JoinPath("readyz")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return &usageError{err}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/onceway/onceway/gateway"
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/route"
 )
@@ -28,6 +29,10 @@ func newRoutesTestCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// Before any route, as the gateway does.
+			if t, err := route.ParseTarget(args[0], args[1], true); err == nil && gateway.Own(t.Path, c.Reconcile.BasePath) {
+				return explainOwn(cmd.OutOrStdout(), t)
+			}
 			x, err := route.New(c.Routes).Explain(args[0], args[1])
 			if err != nil {
 				return refuse(cmd.OutOrStdout(), err)
@@ -47,6 +52,12 @@ func refuse(out io.Writer, err error) error {
 	}
 	fmt.Fprintf(out, "refused    %d %s: %v\n", slug.Status(), slug, err)
 	return silentError{}
+}
+
+// explainOwn says that no route matters.
+func explainOwn(out io.Writer, t route.Target) error {
+	_, err := fmt.Fprintf(out, "target     %s\nanswered   by the gateway itself, never forwarded\n", t)
+	return err
 }
 
 func explain(out io.Writer, x route.Explanation) error {
