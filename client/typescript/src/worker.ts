@@ -54,6 +54,7 @@ export class Worker {
   #budget: RetryBudget;
   #slots: Slots;
   #asks: Ask[] = [];
+  #coming = new Set<string>(); // taken up in doubt, and not yet among those who ask
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -68,7 +69,9 @@ export class Worker {
    */
   async resume(halted: boolean): Promise<void> {
     for (const { key, progress } of await this.#parts.outbox.all()) {
-      if (progress.state !== 'settled' && (halted || !this.#halted.has(key))) this.look(key);
+      if (progress.state === 'settled' || (!halted && this.#halted.has(key))) continue;
+      if (!this.#runs.has(key) && begin(progress).do === 'ask') this.#coming.add(key);
+      this.look(key);
     }
   }
 
@@ -86,6 +89,7 @@ export class Worker {
     this.#runs.set(key, run);
     const ended = this.#run(key, run).finally(() => {
       this.#runs.delete(key);
+      this.#coming.delete(key);
       this.#ended.delete(ended);
       if (run.wake.signal.aborted) this.look(key); // somebody came while it was ending
     });
@@ -118,6 +122,7 @@ export class Worker {
         const { state } = move.progress;
         if (state !== before.progress.state && (state === 'executed' || state === 'cancelling')) tries = -1; // news: go on at once
       } catch (error) {
+        this.#coming.delete(key);
         this.#parts.failed(error); // of the outbox or of authorize: the outbox tells where to go on
       }
     }
@@ -143,6 +148,7 @@ export class Worker {
   async #attempt(entry: Entry, run: Run): Promise<Move | undefined> {
     const { key } = entry;
     const plan = begin(entry.progress);
+    if (plan.do !== 'ask') this.#coming.delete(key);
     if (plan.do === 'finish' || plan.do === 'halt') return plan;
     if (plan.do === 'ask') {
       const reading = await this.#ask(key, entry.progress.denied === true, run.wake.signal, run.end.signal);
@@ -209,8 +215,14 @@ export class Worker {
     const ask: Ask = { key, denied, tell: () => {}, leave: () => {} };
     const told = new Promise<Reading>((resolve) => (ask.tell = resolve));
     this.#asks.push(ask);
-    if (this.#asks.length === 1) setTimeout(() => this.#askAll(this.#asks.splice(0)), 5);
+    this.#coming.delete(key);
+    if (this.#asks.length === 1) this.#gather(200);
     return unless(told, ...signals).finally(() => ask.leave());
+  }
+
+  /** Asks for all who come within 5 ms, and waits a second for those who were taken up: a slow outbox gives out one after the other. */
+  #gather(looks: number): void {
+    setTimeout(() => (this.#coming.size > 0 && looks > 1 ? this.#gather(looks - 1) : this.#askAll(this.#asks.splice(0))), 5);
   }
 
   #askAll(asks: Ask[]): void {

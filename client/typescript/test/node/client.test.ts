@@ -120,8 +120,14 @@ test('credentials: fresh for each attempt, never stored; refused twice halts it 
 
 test('what is in doubt is asked for in one call, when a client starts', async () => {
   const network = new Network(dice(1), 0);
-  const outbox = new MemoryOutbox();
   const keys = Array.from({ length: 120 }, () => newKey());
+  class Slow extends MemoryOutbox {
+    override async get(key: string) {
+      if (key === keys[60]) await new Promise((resolve) => setTimeout(resolve, 50));
+      return super.get(key);
+    }
+  }
+  const outbox = new Slow();
   for (const key of keys) {
     await outbox.add({ key, created: Date.now(), request: { method: 'POST', url: 'http://gateway.test/orders', headers: [], body: null }, progress: { state: 'doubt', sends: 1 } });
   }
