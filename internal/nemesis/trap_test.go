@@ -59,7 +59,7 @@ func TestATrapBreaksTheConnectionThatCarriesItsMark(t *testing.T) {
 		up, down  Flow
 		back, got string // of the marked message
 	}{
-		{"cut in the message", Flow{After: 3, Fault: CutRST}, Flow{}, "", "abc"},
+		{"cut in the message", Flow{After: 3, Fault: CutRST}, Flow{}, "abc", "abc"},
 		{"cut before the message", Flow{Fault: CutRST}, Flow{}, "", ""},
 		{"cut before the answer", Flow{}, Flow{Fault: CutRST}, "", "abc*def"},
 		{"cut in the answer", Flow{}, Flow{After: 4, Fault: CutRST}, "abc*", "abc*def"},
@@ -80,7 +80,7 @@ func TestATrapBreaksTheConnectionThatCarriesItsMark(t *testing.T) {
 			}
 			back := say(t, c, "abc*def")
 			<-sprung
-			// A reset may overtake what was delivered before it.
+			// A reset may overtake what was delivered before it, and the echo of that.
 			if back != tt.back && back != "" {
 				t.Errorf("%q came back, want %q", back, tt.back)
 			}
