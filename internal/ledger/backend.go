@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Backend is a running ledger process, as the test sees it.
@@ -94,9 +96,14 @@ func (b *Backend) Late(t testing.TB) (address string, listen func()) {
 	return address, func() { b.call(t, http.MethodPost, "/late/"+address) }
 }
 
+// patience bounds every wait for something that must happen: far above what a loaded machine needs.
+const patience = 2 * time.Minute
+
 func (b *Backend) call(t testing.TB, method, path string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+b.at.Control+path, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+b.at.Control+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
