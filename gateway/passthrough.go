@@ -161,6 +161,11 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 				}
 				p.upload.trailer, p.upload.trusted = pr.Out.Trailer, trusted
 				p.upload.cleanTrailer() // of what is only announced
+				if pr.Out.Trailer != nil && pr.Out.ContentLength < 0 {
+					// Of a GET over HTTP/2 net/http would look first whether there is any content, and go on without an answer
+					// after a while: it would lose the trailers of empty content, and read them while they are filled in.
+					pr.Out.TransferEncoding = []string{"chunked"}
+				}
 			}
 			h := pr.Out.Header
 			if !upgradesToWebSocket(pr.In) {

@@ -450,6 +450,30 @@ func TestForgedTrailers(t *testing.T) {
 	}
 }
 
+// The trailers of a request that needs no content come through behind none as well. While net/http looks for content it
+// must not have to do with the trailers: that is a race, and ends the process.
+func TestTrailersBehindNoContent(t *testing.T) {
+	b := serveRawly(t, answerWhole(okay))
+	r := startAt(t, "http://"+b.address, allRequired)
+	var p http.Protocols
+	p.SetUnencryptedHTTP2(true)
+	client := &http.Transport{Protocols: &p}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+r.address+"/", io.MultiReader())
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Trailer = http.Header{"X-Sum": {"1"}}
+	resp, err := client.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if wire := b.wire(); !strings.HasSuffix(wire, "\r\n\r\n0\r\nX-Sum: 1\r\n\r\n") {
+		t.Errorf("the backend got\n%s", wire)
+	}
+}
+
 // A tunnel for anything else than a WebSocket would carry requests past the gateway.
 func TestOnlyWebSocketsAreTunnelled(t *testing.T) {
 	for name, test := range map[string]struct {
