@@ -423,6 +423,39 @@ func TestOurFieldsInInterimAnswersAndTrailers(t *testing.T) {
 	}
 }
 
+// A client that waits for 100 before it sends, and is told hints by the backend, can read both.
+func TestHintsDoNotMixWithContinue(t *testing.T) {
+	hint := "HTTP/1.1 103 Early Hints\r\nLink: </" + strings.Repeat("a", 3000) + ">\r\n\r\n"
+	b := serveRawly(t, func(c net.Conn, r *http.Request) {
+		io.WriteString(c, hint)
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(c, okay)
+	})
+	c, in := startAt(t, "http://"+b.address, allRequired).dial(t)
+	io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+	var answers []int
+	for continued := false; ; {
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatalf("after %v: %v", answers, err)
+		}
+		answers = append(answers, resp.StatusCode)
+		if resp.StatusCode >= 200 {
+			break
+		}
+		if resp.StatusCode == 103 && (!continued || len(resp.Header) != 1) {
+			t.Errorf("after %v: %v", answers, resp.Header)
+		}
+		if resp.StatusCode == 100 && !continued {
+			continued = true
+			io.WriteString(c, "x")
+		}
+	}
+	if n := len(answers); answers[n-1] != 200 || answers[n-2] != 103 {
+		t.Errorf("%v", answers)
+	}
+}
+
 // A gateway that leaves says so although the backend gave hints before its answer.
 func TestLeaveAfterAnInterimAnswer(t *testing.T) {
 	b := serveRawly(t, answerWhole("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"))

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -25,6 +26,8 @@ type recorder struct {
 	last    bool    // answer of this connection
 	unread  bool    // there is a request body, and it has not been read to its end
 	bounded bool    // a write deadline is set
+
+	continued bool // net/http sends no 100 by itself any more
 
 	// What pages may know of the answer.
 	request  *http.Request
@@ -56,6 +59,7 @@ func (w *recorder) WriteHeader(status int) {
 			return // RFC 9110, section 15.2: HTTP/1.0 knows none
 		}
 		fromBackend(w.Header())
+		w.continueBefore(status)
 	}
 	if status >= 200 || status == http.StatusSwitchingProtocols {
 		w.status = status
@@ -71,6 +75,23 @@ func (w *recorder) WriteHeader(status int) {
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// continueBefore sends the 100 that a client waits for, before another interim answer. When the body is read, net/http
+// sends it of its own accord, from another goroutine, and may do so in the middle of that answer.
+func (w *recorder) continueBefore(status int) {
+	if w.upload == nil || w.continued || w.request.Header["Expect"] == nil {
+		return
+	}
+	w.continued = true
+	if status == http.StatusContinue {
+		return // the backend's
+	}
+	h := w.Header()
+	fields := maps.Clone(h)
+	clear(h)
+	w.ResponseWriter.WriteHeader(http.StatusContinue)
+	maps.Copy(h, fields)
 }
 
 // bound gives a client a minute, and a second for each 64 KiB, to take the answer.
