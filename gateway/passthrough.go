@@ -186,6 +186,12 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 			hideFromRetries(pr.Out)
 		},
 		ModifyResponse: func(resp *http.Response) error {
+			if !passes(resp) {
+				return errNoAnswer
+			}
+			if resp.ContentLength < 0 {
+				delete(resp.Header, "Content-Length") // of HTTP/2: more than one, or none that net/http believes
+			}
 			for name := range answers {
 				delete(resp.Header, name)
 			}
@@ -202,6 +208,18 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { g.passFailed(w, r, err) },
 	}
+}
+
+var errNoAnswer = errors.New("no answer to this request")
+
+// passes reports whether a client can be given an answer at all. Of a 101 that nobody asked for ReverseProxy would leave
+// the connection open; and at a status that is none net/http panics, as if we had made it up.
+func passes(resp *http.Response) bool {
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		asked := resp.Request.Header.Get("Upgrade")
+		return asked != "" && strings.EqualFold(asked, resp.Header.Get("Upgrade"))
+	}
+	return resp.StatusCode >= 200 && resp.StatusCode <= 999
 }
 
 // copyBuffers are what bodies stream through. Without a pool every request allocates its own, which was

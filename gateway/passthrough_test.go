@@ -390,6 +390,96 @@ func TestAnAnswerOfKnownLengthStreams(t *testing.T) {
 	}
 }
 
+// What is no answer is not passed on as one, and not told as a fault of ours; the backend's connection is not left open.
+func TestWhatIsNoAnswer(t *testing.T) {
+	for name, answer := range map[string]string{
+		"unasked 101": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+		"below 100":   "HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			closed := make(chan error, 1)
+			b := serveRawly(t, func(c net.Conn, _ *http.Request) {
+				io.WriteString(c, answer)
+				_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+				_, err := c.Read(make([]byte, 1))
+				closed <- err
+			})
+			startAt(t, "http://"+b.address, allRequired).send(t, "GET", "/", "").is(t, 502, "unprotected", "resend")
+			if err := <-closed; err != io.EOF {
+				t.Errorf("the backend's connection: %v", err)
+			}
+		})
+	}
+}
+
+// serveHTTP2Rawly answers each request of the first connection with these fields, one HEADERS frame for each line, and
+// then with content.
+func serveHTTP2Rawly(t *testing.T, heads []string, content string) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		io.CopyN(io.Discard, c, int64(len(http2.ClientPreface)))
+		frames := http2.NewFramer(c, c)
+		frames.WriteSettings()
+		var block bytes.Buffer
+		h := hpack.NewEncoder(&block)
+		for {
+			f, err := frames.ReadFrame()
+			if err != nil {
+				return
+			}
+			if s, ok := f.(*http2.SettingsFrame); ok && !s.IsAck() {
+				frames.WriteSettingsAck()
+			}
+			if f.Header().Type != http2.FrameHeaders {
+				continue
+			}
+			for _, head := range heads {
+				block.Reset()
+				for field := range strings.SplitSeq(head, ", ") {
+					name, value, _ := strings.Cut(field, "=")
+					h.WriteField(hpack.HeaderField{Name: name, Value: value})
+				}
+				frames.WriteHeaders(http2.HeadersFrameParam{StreamID: f.Header().StreamID, BlockFragment: block.Bytes(), EndHeaders: true})
+			}
+			frames.WriteData(f.Header().StreamID, true, []byte(content))
+		}
+	}()
+	return l.Addr().String()
+}
+
+// HTTP/2 lets a backend say what would be no HTTP/1.1.
+func TestOddAnswersOfHTTP2(t *testing.T) {
+	for name, c := range map[string]struct {
+		heads  []string
+		status int
+	}{
+		"101 on the way":     {[]string{":status=101", ":status=200"}, 200},
+		"several lengths":    {[]string{":status=200, content-length=2, content-length=3"}, 200},
+		"length with a sign": {[]string{":status=200, content-length=+2"}, 200},
+		"no status":          {[]string{":status=1000"}, 502},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := startAt(t, "h2c://"+serveHTTP2Rawly(t, c.heads, "ok"), allRequired).send(t, "GET", "/", "")
+			if a.StatusCode != c.status || c.status == 200 && a.body != "ok" {
+				t.Errorf("%d %q", a.StatusCode, a.body)
+			}
+			if sent := a.Header["Content-Length"]; c.status == 200 && len(sent) > 0 {
+				t.Errorf("Content-Length %q", sent)
+			}
+		})
+	}
+}
+
 // What a backend does not say of its content, nobody guesses.
 func TestNoContentTypeIsInvented(t *testing.T) {
 	b := serveRawly(t, answerWhole("HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"))

@@ -54,14 +54,16 @@ const (
 )
 
 func (w *recorder) WriteHeader(status int) {
-	if status < 200 && status != http.StatusSwitchingProtocols {
+	if status < 200 {
 		if !w.request.ProtoAtLeast(1, 1) {
 			return // RFC 9110, section 15.2: HTTP/1.0 knows none
 		}
+		if status == http.StatusSwitchingProtocols {
+			return // RFC 9113, section 8.6: HTTP/2 knows none; that of HTTP/1.1 goes out behind Hijack
+		}
 		fromBackend(w.Header())
 		w.continueBefore(status)
-	}
-	if status >= 200 || status == http.StatusSwitchingProtocols {
+	} else {
 		w.status = status
 		w.pages.Answer(w.Header(), w.request, w.readable)
 		if !w.streams && !w.bounded {
