@@ -77,6 +77,9 @@ func (s *sending) over(got httptrace.GotConnInfo) {
 		return
 	}
 	s.mu.Lock()
+	if s.conn != nil {
+		s.conn.by.CompareAndSwap(s, nil) // its end is none of ours any more
+	}
 	s.conn, s.closed = on, false
 	s.mu.Unlock()
 	on.watch(s)

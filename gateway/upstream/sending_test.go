@@ -3,7 +3,9 @@ package upstream
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -66,6 +68,35 @@ func TestABodyThatWasNotReadIsLeftAlone(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Where net/http has moved a request to another connection, the end of the former one, which may carry others yet, is not
+// the request's.
+func TestABodyThatMovedIsLeftAlone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := &sending{ReadCloser: io.NopCloser(strings.NewReader("x"))}
+	var conns [2]*watched
+	for i := range conns {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns[i] = &watched{TCPConn: c.(*net.TCPConn)}
+		s.over(httptrace.GotConnInfo{Conn: conns[i]})
+	}
+	conns[0].Close()
+	if n, err := s.Read(make([]byte, 1)); n != 1 {
+		t.Errorf("read: %v", err)
+	}
+	conns[1].Close()
+	if _, err := s.Read(make([]byte, 1)); err != io.ErrUnexpectedEOF {
+		t.Errorf("read when the connection is closed: %v", err)
+	}
 }
 
 // Over every protocol RoundTrip returns when its backend has gone, although there is no end of the body to be had.
