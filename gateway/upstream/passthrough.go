@@ -29,14 +29,20 @@ func (p passThrough) RoundTrip(r *http.Request) (*http.Response, error) {
 	t := p.u.choose()
 	at := *r.URL
 	at.Scheme, at.Host = t.scheme, t.authority
+	ctx := r.Context()
+	if t.h2c || t.tls != nil { // others may share the connection
+		var i *interim
+		i, ctx = newInterim(ctx)
+		defer i.finish()
+	}
 	if r.Body == nil {
-		r = r.WithContext(r.Context())
+		r = r.WithContext(ctx)
 		r.URL = &at
 		return t.pass.RoundTrip(r)
 	}
 	s := &sending{ReadCloser: r.Body}
 	s.trace.GotConn = s.over
-	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &s.trace))
+	r = r.WithContext(httptrace.WithClientTrace(ctx, &s.trace))
 	r.URL, r.Body = &at, s
 	defer s.settle()
 	return t.pass.RoundTrip(r)
