@@ -95,6 +95,33 @@ func (r *rig) dial(t *testing.T) (net.Conn, *bufio.Reader) {
 	return c, bufio.NewReader(c)
 }
 
+// framed is a client of HTTP/2 that says what it is told to.
+type framed struct {
+	*http2.Framer
+	head    bytes.Buffer
+	encoder *hpack.Encoder
+}
+
+func (r *rig) dialHTTP2(t *testing.T) *framed {
+	t.Helper()
+	c, in := r.dial(t)
+	io.WriteString(c, http2.ClientPreface)
+	f := &framed{Framer: http2.NewFramer(c, in)}
+	f.encoder = hpack.NewEncoder(&f.head)
+	f.WriteSettings()
+	return f
+}
+
+func (f *framed) ask(stream uint32, end bool, method string, fields ...hpack.HeaderField) {
+	f.head.Reset()
+	for _, field := range append([]hpack.HeaderField{
+		{Name: ":method", Value: method}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/"}, {Name: ":authority", Value: "a"},
+	}, fields...) {
+		f.encoder.WriteField(field)
+	}
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: f.head.Bytes(), EndHeaders: true, EndStream: end})
+}
+
 const allRequired = "caller: {none: {}}\nupstreams: {b: {targets: ['BACKEND']}}\nroutes:\n- {name: all, match: {path: '/**'}, upstream: b}\n"
 
 // unfinishedBodies are the beginnings of bodies of 4096 bytes. What is there of the first is not passed on before
@@ -255,18 +282,10 @@ func TestUploadsKeepTheirConnection(t *testing.T) {
 // Over HTTP/2 a request can say that its content has no bytes and end only after its head. ReverseProxy then sends none.
 func TestAnEmptyUploadThatEndsLate(t *testing.T) {
 	b := serveRawly(t, answerWhole("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
-	c, in := startAt(t, "http://"+b.address, allRequired).dial(t)
-	var head bytes.Buffer
-	h := hpack.NewEncoder(&head)
-	for _, f := range [][2]string{{":method", "PUT"}, {":scheme", "http"}, {":path", "/empty"}, {":authority", "a"}, {"content-length", "0"}} {
-		h.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-	}
-	io.WriteString(c, http2.ClientPreface)
-	frames := http2.NewFramer(c, in)
-	frames.WriteSettings()
-	frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Bytes(), EndHeaders: true})
+	c := startAt(t, "http://"+b.address, allRequired).dialHTTP2(t)
+	c.ask(1, false, "PUT", hpack.HeaderField{Name: "content-length", Value: "0"})
 	for {
-		f, err := frames.ReadFrame()
+		f, err := c.ReadFrame()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -543,6 +562,33 @@ func TestHintsDoNotMixWithContinue(t *testing.T) {
 	}
 	if n := len(answers); answers[n-1] != 200 || answers[n-2] != 103 {
 		t.Errorf("%v", answers)
+	}
+}
+
+// Where a client resets its stream while hints are written to it, nobody changes their fields before that is over. It
+// needs the race detector to see this; without it the process ends now and then.
+func TestHintsToAStreamThatIsReset(t *testing.T) {
+	hint := "HTTP/1.1 103 Early Hints\r\nLink: </" + strings.Repeat("a", 60_000) + ">\r\n\r\n"
+	b := serveRawly(t, func(c net.Conn, _ *http.Request) {
+		for {
+			if _, err := io.WriteString(c, hint); err != nil {
+				return
+			}
+		}
+	})
+	c := startAt(t, "http://"+b.address, allRequired).dialHTTP2(t)
+	for id := uint32(1); id < 20; id += 2 {
+		c.ask(id, true, "GET")
+		for {
+			f, err := c.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Header().Type == http2.FrameHeaders && f.Header().StreamID == id {
+				break
+			}
+		}
+		c.WriteRSTStream(id, http2.ErrCodeCancel)
 	}
 }
 

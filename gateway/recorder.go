@@ -63,6 +63,11 @@ func (w *recorder) WriteHeader(status int) {
 		}
 		fromBackend(w.Header())
 		w.continueBefore(status)
+		if w.request.ProtoMajor == 2 {
+			// Where the client resets the stream, net/http returns before it has written the fields. Of those that hold
+			// a Content-Length it makes a copy, without it; they may be changed then.
+			w.Header()["Content-Length"] = noLength
+		}
 	} else {
 		w.status = status
 		w.pages.Answer(w.Header(), w.request, w.readable)
@@ -78,6 +83,8 @@ func (w *recorder) WriteHeader(status int) {
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
+
+var noLength = []string{"0"}
 
 // continueBefore sends the 100 that a client waits for, before another interim answer. When the body is read, net/http
 // sends it of its own accord, from another goroutine, and may do so in the middle of that answer.
