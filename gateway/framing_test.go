@@ -3,13 +3,18 @@ package gateway_test
 import (
 	"bufio"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // Over HTTP/1.0 there is no Transfer-Encoding, and net/http does not say that there was one: what it takes for the next
@@ -75,6 +80,72 @@ func TestNothingFollowsARequestOfHTTP10(t *testing.T) {
 			defer mu.Unlock()
 			if !slices.Equal(arrived, c.forwarded) {
 				t.Errorf("the backend got %q", arrived)
+			}
+		})
+	}
+}
+
+// A request over HTTP/2 whose Content-Length is not that of its content is not executed without it.
+func TestLengthsOfHTTP2(t *testing.T) {
+	for name, c := range map[string]struct {
+		lengths []string
+		end     bool   // with the head
+		content string // ends what did not end
+		sent    string // to the backend
+	}{
+		"right":           {[]string{"5"}, false, "hello", "5 hello"},
+		"nothing":         {[]string{"0"}, true, "", "0 "},
+		"none":            {nil, true, "", "0 "},
+		"no number":       {[]string{"five"}, false, "hello", ""},
+		"empty":           {[]string{""}, false, "hello", ""},
+		"signed":          {[]string{"+5"}, false, "hello", ""},
+		"several":         {[]string{"5", "7"}, false, "hello", ""},
+		"without content": {[]string{"5"}, true, "", ""},
+		"with content":    {[]string{"0"}, false, "hello", ""},
+		"without an end":  {[]string{"0"}, false, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sent := make(chan string, 1)
+			f := startWith(t, func(w http.ResponseWriter, r *http.Request) {
+				b, _ := io.ReadAll(r.Body)
+				sent <- fmt.Sprint(r.ContentLength, " ", string(b))
+				created(w, r)
+			}, strings.Replace(allRequired, "targets:", "timeout: 1s, targets:", 1)).dialHTTP2(t)
+			fields := []hpack.HeaderField{{Name: "idempotency-key", Value: rand.Text()}}
+			for _, length := range c.lengths {
+				fields = append(fields, hpack.HeaderField{Name: "content-length", Value: length})
+			}
+			f.ask(1, c.end, "POST", fields...)
+			if c.content != "" {
+				f.WriteData(1, true, []byte(c.content))
+			}
+			f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+			var status string
+			for over := false; !over; {
+				got, err := f.ReadFrame()
+				if err != nil {
+					t.Fatal(err)
+				}
+				switch got := got.(type) {
+				case *http2.MetaHeadersFrame:
+					status, over = got.PseudoValue("status"), true
+				case *http2.RSTStreamFrame:
+					over = true
+				}
+			}
+			if (status == "201") != (c.sent != "") || status == "" && c.content == "" { // net/http may have reset the stream
+				t.Errorf("answered %q", status)
+			}
+			select {
+			case got := <-sent:
+				if got != c.sent {
+					t.Errorf("executed with %q", got)
+				}
+			default:
+				if c.sent != "" {
+					t.Error("not executed")
+				}
 			}
 		})
 	}

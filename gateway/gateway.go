@@ -191,6 +191,9 @@ func (g *Gateway) serve(out *recorder, r *http.Request) {
 		return
 	}
 	out.pages = g.pages
+	if err == nil {
+		err = checkLength(r)
+	}
 	if err != nil {
 		g.unroutable(out, r, g.unrouted, problem.NewRequestMalformed(sentence(err)))
 		return

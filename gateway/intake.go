@@ -76,6 +76,36 @@ func isFramed(r *http.Request) bool {
 	return r.ProtoAtLeast(1, 1) || len(r.Header["Content-Length"]) > 0
 }
 
+// checkLength returns an error if a request over HTTP/2 is malformed by its Content-Length (RFC 9113, section 8.1.1). net/http
+// takes one that it cannot read for 0, so that the content would be left out, and does not look at one where no content
+// follows. What follows, it compares.
+func checkLength(r *http.Request) error {
+	lines := r.Header["Content-Length"]
+	if r.ProtoMajor != 2 || len(lines) == 0 {
+		return nil
+	}
+	if n, err := strconv.ParseUint(lines[0], 10, 63); err != nil || len(lines) > 1 || int64(n) != r.ContentLength {
+		return errLength
+	}
+	return nil
+}
+
+var errLength = errors.New("the Content-Length is not that of the content")
+
+// checkNothing returns a refusal if content follows, or no end, where a request over HTTP/2 says that there is none.
+func checkNothing(w *recorder, r *http.Request, within time.Duration) error {
+	if r.ProtoMajor != 2 || r.Header["Content-Length"] == nil {
+		return nil
+	}
+	deadline := http.NewResponseController(w.ResponseWriter)
+	_ = deadline.SetReadDeadline(time.Now().Add(within))
+	if _, err := io.CopyN(io.Discard, r.Body, 1); err != io.EOF {
+		return &refusal{problem.NewRequestMalformed("The body is not as long as Content-Length says, or did not end in time. Nothing was sent to the backend.")}
+	}
+	_ = deadline.SetReadDeadline(time.Time{})
+	return nil
+}
+
 // statusURL returns the path of the operation's record.
 func (g *Gateway) statusURL(in *intake) string {
 	return reconcile.StatusURL(g.basePath, in.operation.Key)
@@ -141,7 +171,7 @@ func firstSent(h http.Header, key idempotency.Key, scheme idempotency.KeyDate, n
 func (g *Gateway) readBody(w *recorder, r *http.Request, max int64, within time.Duration) (body []byte, reserved int64, err error) {
 	size := r.ContentLength
 	if size == 0 {
-		return nil, 0, nil
+		return nil, 0, checkNothing(w, r, within)
 	}
 	if size > max {
 		return nil, 0, tooLarge(max)
