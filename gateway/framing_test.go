@@ -92,17 +92,20 @@ func TestLengthsOfHTTP2(t *testing.T) {
 		end     bool   // with the head
 		content string // ends what did not end
 		sent    string // to the backend
+		more    string // ends it instead; "-" is no end
 	}{
-		"right":           {[]string{"5"}, false, "hello", "5 hello"},
-		"nothing":         {[]string{"0"}, true, "", "0 "},
-		"none":            {nil, true, "", "0 "},
-		"no number":       {[]string{"five"}, false, "hello", ""},
-		"empty":           {[]string{""}, false, "hello", ""},
-		"signed":          {[]string{"+5"}, false, "hello", ""},
-		"several":         {[]string{"5", "7"}, false, "hello", ""},
-		"without content": {[]string{"5"}, true, "", ""},
-		"with content":    {[]string{"0"}, false, "hello", ""},
-		"without an end":  {[]string{"0"}, false, "", ""},
+		"right":           {[]string{"5"}, false, "hello", "5 hello", ""},
+		"nothing":         {[]string{"0"}, true, "", "0 ", ""},
+		"none":            {nil, true, "", "0 ", ""},
+		"no number":       {[]string{"five"}, false, "hello", "", ""},
+		"empty":           {[]string{""}, false, "hello", "", ""},
+		"signed":          {[]string{"+5"}, false, "hello", "", ""},
+		"several":         {[]string{"5", "7"}, false, "hello", "", ""},
+		"without content": {[]string{"5"}, true, "", "", ""},
+		"with content":    {[]string{"0"}, false, "hello", "", ""},
+		"without an end":  {[]string{"0"}, false, "", "", ""},
+		"more":            {[]string{"5"}, false, "hello", "", "world"},
+		"whole, no end":   {[]string{"5"}, false, "hello", "", "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -118,7 +121,10 @@ func TestLengthsOfHTTP2(t *testing.T) {
 			}
 			f.ask(1, c.end, "POST", fields...)
 			if c.content != "" {
-				f.WriteData(1, true, []byte(c.content))
+				f.WriteData(1, c.more == "", []byte(c.content))
+			}
+			if c.more != "" && c.more != "-" {
+				f.WriteData(1, true, []byte(c.more))
 			}
 			f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 			var status string
@@ -134,7 +140,7 @@ func TestLengthsOfHTTP2(t *testing.T) {
 					over = true
 				}
 			}
-			if (status == "201") != (c.sent != "") || status == "" && c.content == "" { // net/http may have reset the stream
+			if (status == "201") != (c.sent != "") || status == "" && (c.content == "" || c.more == "-") { // net/http may have reset the stream
 				t.Errorf("answered %q", status)
 			}
 			select {

@@ -99,10 +99,22 @@ func checkNothing(w *recorder, r *http.Request, within time.Duration) error {
 	}
 	deadline := http.NewResponseController(w.ResponseWriter)
 	_ = deadline.SetReadDeadline(time.Now().Add(within))
+	if err := checkEnd(r); err != nil {
+		return err
+	}
+	_ = deadline.SetReadDeadline(time.Time{})
+	return nil
+}
+
+// checkEnd returns a refusal unless the end of a request over HTTP/2 comes where its Content-Length says. As long as it
+// has not come, the client can still take the request back, or make it malformed. Over HTTP/1.1 the length is the end.
+func checkEnd(r *http.Request) error {
+	if r.ProtoMajor != 2 {
+		return nil
+	}
 	if _, err := io.CopyN(io.Discard, r.Body, 1); err != io.EOF {
 		return &refusal{problem.NewRequestMalformed("The body is not as long as Content-Length says, or did not end in time. Nothing was sent to the backend.")}
 	}
-	_ = deadline.SetReadDeadline(time.Time{})
 	return nil
 }
 
@@ -188,7 +200,9 @@ func (g *Gateway) readBody(w *recorder, r *http.Request, max int64, within time.
 	_ = deadline.SetReadDeadline(time.Now().Add(within))
 	if size > 0 {
 		body = make([]byte, size)
-		_, err = io.ReadFull(r.Body, body)
+		if _, err = io.ReadFull(r.Body, body); err == nil {
+			err = checkEnd(r)
+		}
 	} else {
 		body, err = io.ReadAll(io.LimitReader(r.Body, max+1))
 	}
