@@ -108,16 +108,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 
 func (s *server) serve(operators http.Handler) {
 	quiet := telemetry.NetHTTP(s.log)
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true)
-	protocols.SetUnencryptedHTTP2(true)
-	s.public = &http.Server{
-		Handler: s.gateway, Protocols: &protocols, ErrorLog: quiet,
-		DisableGeneralOptionsHandler: true, // it knows nothing of how the gateway ends connections
-
-		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-	}
+	s.public = newPublic(s.gateway, quiet)
 	s.admin = &http.Server{
 		Handler:           admin.Handler(admin.Options{Checks: s.checks(), Metrics: s.telemetry.metrics, API: operators, Spool: s.spoolStatus, Log: s.log}),
 		ErrorLog:          quiet,
@@ -131,6 +122,28 @@ func (s *server) serve(operators http.Handler) {
 	go run("public", s.public, s.listening)
 	go run("admin", s.admin, s.operating)
 }
+
+// newPublic returns the server of the public listener.
+func newPublic(h http.Handler, faults *log.Logger) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler: h, Protocols: &protocols, ErrorLog: faults,
+		DisableGeneralOptionsHandler: true, // it knows nothing of how the gateway ends connections
+
+		// The deadline of an answer over HTTP/2 ends its stream by a frame, which waits as well where the client's kernel
+		// takes nothing any more: without this its answers would keep their share of body_budget as long as it likes.
+		HTTP2: &http.HTTP2Config{WriteByteTimeout: stuckFor},
+
+		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
+}
+
+// stuckFor is how long a connection over HTTP/2 may take nothing of what is to be sent on it. Other streams wait for
+// it, so no client has a reason to stop the connection, and not a stream, for long.
+const stuckFor = 30 * time.Second
 
 // schemaFresh is how long the answer is used again whether the schema is still the one that this program needs: each
 // look takes a connection of its own.

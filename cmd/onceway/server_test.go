@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// Answers on an HTTP/2 connection whose client has opened all windows, and then takes nothing, end.
+func TestAStuckConnectionIsClosed(t *testing.T) {
+	cut := make(chan struct{})
+	server := newPublic(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		defer close(cut)
+		for block, err := make([]byte, 1<<20), error(nil); err == nil; {
+			_, err = w.Write(block)
+		}
+	}), slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug))
+	if server.HTTP2 == nil || server.HTTP2.WriteByteTimeout <= 0 || server.HTTP2.WriteByteTimeout > time.Minute {
+		t.Fatal("no connection is ever closed")
+	}
+	server.HTTP2.WriteByteTimeout = 50 * time.Millisecond
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go server.Serve(l)
+	defer server.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, http2.ClientPreface)
+	f := http2.NewFramer(c, nil)
+	const most = 1<<31 - 1
+	f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: most})
+	f.WriteWindowUpdate(0, most-1<<16)
+	var head bytes.Buffer
+	fields := hpack.NewEncoder(&head)
+	for name, value := range map[string]string{":method": "GET", ":scheme": "http", ":path": "/", ":authority": "a"} {
+		fields.WriteField(hpack.HeaderField{Name: name, Value: value})
+	}
+	f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Bytes(), EndHeaders: true, EndStream: true})
+	select {
+	case <-cut:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the answer still waits for its client")
+	}
+}
