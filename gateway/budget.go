@@ -27,14 +27,21 @@ const loadingShare = 8
 // requests alone every small answer would have to take the way over a file.
 const answersOnly = 8
 
-// takeRequest reserves memory for a request. One that has the budget for itself may take all of it.
-func (b *budget) takeRequest(n int64) bool {
-	used := b.used.Add(n)
-	if used > b.limit-b.limit/answersOnly && used != n || used > b.limit {
+// takeRequest reserves memory for a request that has held so far. One that has the budget for itself may take all of it.
+func (b *budget) takeRequest(n, held int64) bool {
+	if !b.admits(b.used.Add(n), n+held) {
 		b.used.Add(-n)
 		return false
 	}
 	return true
+}
+
+// hasRoom reports whether a request of n bytes would fit now.
+func (b *budget) hasRoom(n int64) bool { return b.admits(b.used.Load()+n, n) }
+
+// admits reports whether used bytes may be in use, one request's own among them.
+func (b *budget) admits(used, own int64) bool {
+	return used <= b.limit-b.limit/answersOnly || used == own && used <= b.limit
 }
 
 // Take reserves memory for an answer.
@@ -47,7 +54,7 @@ func (b *budget) Take(n int64) bool {
 }
 
 // TakeForQuery reserves memory for stored bodies that a query shows. Answers of the backends keep their part.
-func (b *budget) TakeForQuery(n int64) bool { return b.takeRequest(n) }
+func (b *budget) TakeForQuery(n int64) bool { return b.takeRequest(n, 0) }
 
 // Overdraw reserves memory for an answer for which there is no file either.
 func (b *budget) Overdraw(n int64) { b.used.Add(n) }

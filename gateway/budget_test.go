@@ -11,11 +11,11 @@ import (
 
 func TestBudget(t *testing.T) {
 	b := &budget{limit: 800}
-	if b.takeRequest(801) || !b.takeRequest(800) {
+	if b.takeRequest(801, 0) || !b.takeRequest(800, 0) {
 		t.Error("a request alone may take all of it, and no more")
 	}
 	b.Give(800)
-	if !b.takeRequest(400) || !b.takeRequest(300) || b.takeRequest(1) {
+	if !b.takeRequest(400, 0) || !b.takeRequest(300, 0) || b.takeRequest(1, 0) {
 		t.Error("requests leave an eighth to answers")
 	}
 	if !b.Take(100) || b.Take(1) {

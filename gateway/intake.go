@@ -188,41 +188,71 @@ func (g *Gateway) readBody(w *recorder, r *http.Request, max int64, within time.
 	if size > max {
 		return nil, 0, tooLarge(max)
 	}
-	reserve := size
-	if size < 0 {
-		reserve = max
-	}
-	if !g.bodies.takeRequest(reserve) {
-		return nil, 0, &refusal{problem.NewOverloaded("The memory for buffered bodies (body_budget) is used up. Nothing was sent to the backend.")}
+	if !g.bodies.hasRoom(size) {
+		return nil, 0, errNoRoom // not a byte has to come for that
 	}
 	// A client that stops in the middle must not hold memory for ever.
 	deadline := http.NewResponseController(w.ResponseWriter)
 	_ = deadline.SetReadDeadline(time.Now().Add(within))
-	if size > 0 {
-		body = make([]byte, size)
-		if _, err = io.ReadFull(r.Body, body); err == nil {
-			err = checkEnd(r)
-		}
-	} else {
-		body, err = io.ReadAll(io.LimitReader(r.Body, max+1))
+	if body, err = g.readInParts(r, size, max); err != nil {
+		g.bodies.Give(int64(cap(body)))
+		return nil, 0, err
 	}
-	switch {
-	case err != nil:
-		err = &refusal{problem.NewRequestMalformed("The body ended early or did not arrive in time, so the request was dropped. Nothing was sent to the backend.")}
-	case int64(len(body)) > max:
-		err = tooLarge(max)
-	default:
-		_ = deadline.SetReadDeadline(time.Time{})
-		w.unread = false
-		if unused := reserve - int64(cap(body)); unused > 0 {
-			g.bodies.Give(unused) // of a body whose length was not declared
-			reserve -= unused
-		}
-		return body, reserve, nil
-	}
-	g.bodies.Give(reserve)
-	return nil, 0, err
+	_ = deadline.SetReadDeadline(time.Time{})
+	w.unread = false
+	return body, int64(cap(body)), nil
 }
+
+const (
+	firstPart     = 16 << 10 // of a body whose length is declared
+	firstPartOpen = 4 << 10  // of any other
+	growth        = 4
+)
+
+// readInParts reads a body of size bytes, or of at most max if size is negative. It takes memory, and room in the
+// budget, for a first part or at most four times what has come: to declare a length costs a client nothing, and must not keep
+// others out. Whatever it returns, the capacity of body is reserved.
+func (g *Gateway) readInParts(r *http.Request, size, max int64) (body []byte, err error) {
+	most, next := size, min(size, firstPart)
+	if size < 0 {
+		most, next = max, min(max, firstPartOpen)
+	}
+	for ended := false; ; next = min(most, next*growth) {
+		held := int64(cap(body))
+		if !g.bodies.takeRequest(next-held, held) {
+			return body, errNoRoom
+		}
+		grown := make([]byte, len(body), next)
+		copy(grown, body)
+		for body = grown; len(body) < cap(body) && !ended; {
+			n, err := r.Body.Read(body[len(body):cap(body)])
+			body = body[:len(body)+n]
+			if ended = err == io.EOF; err != nil && !ended {
+				return body, errUpload
+			}
+		}
+		switch {
+		case size < 0 && ended:
+			return body, nil
+		case size >= 0 && int64(len(body)) == size:
+			return body, checkEnd(r)
+		case ended:
+			return body, errUpload
+		case int64(len(body)) == most:
+			switch n, err := io.CopyN(io.Discard, r.Body, 1); {
+			case n > 0:
+				return body, tooLarge(max)
+			case err != io.EOF:
+				return body, errUpload
+			}
+			return body, nil
+		}
+	}
+}
+
+var errNoRoom error = &refusal{problem.NewOverloaded("The memory for buffered bodies (body_budget) is used up. Nothing was sent to the backend.")}
+
+var errUpload error = &refusal{problem.NewRequestMalformed("The body ended early or did not arrive in time, so the request was dropped. Nothing was sent to the backend.")}
 
 func tooLarge(max int64) error {
 	return &refusal{problem.NewRequestTooLarge("The body is larger than max_request_body of this route, " + strconv.FormatInt(max, 10) + " bytes. Nothing was sent to the backend.")}

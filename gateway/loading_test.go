@@ -75,7 +75,7 @@ func TestNoTurnInTime(t *testing.T) {
 				t.Fatalf("answer %d waited for %v, in vain: %v; want %v", i, l.after, l.done == nil, most)
 			}
 		}
-		if b.used.Load() != 2000 || b.takeRequest(1) {
+		if b.used.Load() != 2000 || b.takeRequest(1, 0) {
 			t.Errorf("what is over the budget does not count: %d", b.used.Load())
 		}
 		for _, l := range append(waiting, held) {
