@@ -47,6 +47,7 @@ func resent(t *testing.T, g *rig.Gateway, r rig.Request) <-chan *rig.Answer {
 	go func() {
 		a, _ := g.Try(t, r)
 		for a != nil && a.Header.Get("Idempotency-Next") == "resend" && t.Context().Err() == nil {
+			time.Sleep(10 * time.Millisecond) // as a client does that is refused
 			a, _ = g.Try(t, r)
 		}
 		done <- a
