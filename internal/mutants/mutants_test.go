@@ -59,6 +59,7 @@ func TestJudge(t *testing.T) {
 		"survives":         {`{"Action":"pass","Test":"TestIt"}`, false, "survives"},
 		"another reason":   {`{"Action":"output","Output":"I2"}` + "\n" + `{"Action":"fail","Test":"TestIt"}`, true, "does not say"},
 		"does not compile": {`{"Action":"build-fail"}`, true, "does not compile"},
+		"no binary":        {`{"Action":"output","Output":"I1 go build: exit status 1"}` + "\n" + `{"Action":"fail","Test":"TestIt"}`, true, "does not compile"},
 		"no such test":     {`{"Action":"output","Output":"testing: warning: no tests to run"}`, false, "there is no test"},
 		"hangs":            {`{"Action":"output","Output":"I1 \npanic: test timed out after 5m0s\n"}`, true, "TestIt (panic: test timed out after 5m0s)"},
 		"fails in silence": {`{"Action":"output","Output":"I1 "}`, true, "without a test"},

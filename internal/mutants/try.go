@@ -69,6 +69,8 @@ func (m mutant) judge(out []byte, failed bool) (caught []string, err error) {
 		}
 	}
 	switch {
+	case strings.Contains(said.String(), "go build: exit status"): // by a test that builds the gateway itself
+		return nil, fmt.Errorf("%s does not compile:\n%s", m.name, start(said.String()))
 	case strings.Contains(said.String(), "no tests to run"):
 		return nil, fmt.Errorf("%s: there is no test %s in %s", m.name, m.test, m.pkg)
 	case !failed:
