@@ -373,6 +373,40 @@ func (t Resolve)`}),
 	if res.outcome.Err != nil {
 `)},
 
+	// What a claim, an answer and a wait are for, seen from outside by the built gateway.
+	{name: "sent before the claim is committed", file: "idempotency/engine.go", pkg: "cmd/onceway/e2e", test: "TestNothingIsSentBeforeTheClaimIsCommitted", says: "while attempt 1 was on its way",
+		edits: change("	res, err := e.committer.Submit(claim, func(late Result, err error) { e.lateClaim(given, late, err) })\n", `	time.AfterFunc(200*time.Millisecond, func() { e.committer.Submit(claim, func(Result, error) {}) })
+	attempt.N = 1
+	res, err := Result{Applied: true, Record: Record{ID: r.ID, Operation: r.Operation, State: Executing, Attempt: attempt, Fingerprint: r.Fingerprint}}, error(nil)
+`)},
+	{name: "duplicates of one gateway are sent, too", file: "idempotency/engine.go", pkg: "cmd/onceway/e2e", test: "TestConcurrentDuplicatesExecuteOnce", says: "the backend got",
+		edits: change("		d.flight = f\n		return d, err\n", `		d.Ruling, d.Execution = Granted, &Execution{engine: e, flight: f, attempt: f.record.Attempt, retention: r.Retention, changes: e.journal.changes.Load()}
+		return d, err
+`)},
+	{name: "Postgres: claim of what another gateway executes", file: "idempotency/postgres/sql/claim_if_unseen.sql", pkg: "cmd/onceway/e2e", test: "TestConcurrentDuplicatesExecuteOnce|TestRacingDuplicatesExecuteOnce", says: "the backend got",
+		edits: change("    ON CONFLICT (id) DO NOTHING\n", "    ON CONFLICT (id) DO UPDATE SET attempt_id = EXCLUDED.attempt_id, owner = EXCLUDED.owner, epoch = EXCLUDED.epoch\n")},
+	{name: "answers are kept in memory", file: "idempotency/execution.go", pkg: "cmd/onceway/e2e", test: "TestRestartThenReplay",
+		edits: change("		res, err := x.submit(t, asOf)\n		if _, isDoubt", `		var res Result
+		var err error
+		if c, ok := t.(Complete); ok {
+			res = Result{Applied: true, Record: x.flight.record}
+			res.Record.State, res.Record.Response, res.Record.BodyExpires = Completed, c.Response, time.Now().Add(time.Hour)
+		} else {
+			res, err = x.submit(t, asOf)
+		}
+		if _, isDoubt`)},
+	{name: "not reached is not to be sent again", file: "gateway/problem/slug.go", pkg: "cmd/onceway/e2e", test: "TestAnswers",
+		edits: change(`slug: "backend-unreachable", status: http.StatusServiceUnavailable, title: "Backend not reached", state: NotExecuted, next: Resend, retry`,
+			`slug: "backend-unreachable", status: http.StatusServiceUnavailable, title: "Backend not reached", state: NotExecuted, next: Reconcile, retry`)},
+
+	// What the fuzz tests begin with.
+	{name: "parameters of a key overlooked", file: "idempotency/key.go", pkg: "idempotency", test: "FuzzParseKey", quick: true,
+		edits: change(`if i != len(s)-1 {`, `if false {`)},
+	{name: "parts of a fingerprint not framed", file: "idempotency/operation.go", pkg: "idempotency", test: "FuzzFingerprint", quick: true,
+		edits: change(`return append(binary.BigEndian.AppendUint64(b, uint64(len(s))), s...)`, `return append(binary.BigEndian.AppendUint64(b, 0)[:len(b)], s...)`)},
+	{name: "a dollar in the configuration printed as it is", file: "gateway/config/print.go", pkg: "gateway/config", test: "FuzzLoad", says: "what was printed does not load",
+		edits: change(`strings.ReplaceAll(v, "${", "$${")`, `v`)},
+
 	// The dispatcher.
 	{name: "pooled transport that sends again", file: "gateway/upstream/send.go", pkg: "gateway/upstream", test: "TestARequestIsExecutedOnce", says: "want Unknown",
 		edits: change("	if c.link != nil {\n		return c.link.exchange(ctx, t, r)\n	}\n", `	if req, _, err := t.prepare(ctx, r); err == nil {
@@ -544,6 +578,7 @@ func (t Resolve)`}),
 	// The demo.
 	{name: "demo: its backend refuses whoever comes while it is started again", file: "cmd/onceway/demo.go", pkg: "cmd/onceway", test: "TestReadmeTour",
 		edits: change(`if runtime.GOOS != "windows" {`, `if runtime.GOOS == "windows" {`)},
+
 
 	// The benchmark, which must not reward what is wrong.
 	{name: "benchmark believes whatever was executed", file: "bench/cell.go", pkg: "bench", test: "TestMeasureFailsWhenTheBackendCountsOtherwise",
