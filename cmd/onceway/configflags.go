@@ -29,13 +29,17 @@ func (f *configFlags) register(cmd *cobra.Command) {
 }
 
 // load returns the configuration that flags, environment and file make. The error has exit code 3.
-func (f *configFlags) load(*cobra.Command) (*config.Config, error) { return f.read(nil) }
+func (f *configFlags) load(*cobra.Command) (*config.Config, error) { return f.read(config.Source{}) }
 
-// loadToServe is load for who needs the files, too, that the configuration names, which only the gateway's own machine has.
-func (f *configFlags) loadToServe(*cobra.Command) (*config.Config, error) { return f.read(os.ReadFile) }
+// loadToServe is load for who needs what the configuration names, too: files, also those of the store's DSN, which only the
+// gateway's own machine has.
+func (f *configFlags) loadToServe(*cobra.Command) (*config.Config, error) {
+	return f.read(config.Source{Files: os.ReadFile, DSN: readDSN})
+}
 
-func (f *configFlags) read(files config.ReadFile) (*config.Config, error) {
-	src := config.Source{File: f.file, Lookup: os.LookupEnv, Files: files, Overrides: f.overrides}
+// read completes src, which says what is looked into beyond the file itself.
+func (f *configFlags) read(src config.Source) (*config.Config, error) {
+	src.File, src.Lookup, src.Overrides = f.file, os.LookupEnv, f.overrides
 	if src.File == "" {
 		src.File = os.Getenv(configVariable)
 	}
@@ -51,9 +55,18 @@ func (f *configFlags) read(files config.ReadFile) (*config.Config, error) {
 
 // loadPart is load for a verb that needs a single setting, such as the store. Where there is no file
 // and no upstream, it does not ask for one.
-func (f *configFlags) loadPart(cmd *cobra.Command) (*config.Config, error) {
+func (f *configFlags) loadPart(*cobra.Command) (*config.Config, error) {
+	return f.readPart(config.Source{})
+}
+
+// loadStore is loadPart for a verb that opens the store.
+func (f *configFlags) loadStore(*cobra.Command) (*config.Config, error) {
+	return f.readPart(config.Source{DSN: readDSN})
+}
+
+func (f *configFlags) readPart(src config.Source) (*config.Config, error) {
 	if f.file == "" && os.Getenv(configVariable) == "" && f.overrides.Upstream == "" {
 		f.overrides.Upstream = "http://127.0.0.1:9" // the discard port: nothing is ever sent there
 	}
-	return f.load(cmd)
+	return f.read(src)
 }

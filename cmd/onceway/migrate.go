@@ -65,7 +65,7 @@ func newStoreCommand(use, short string, run func(*cobra.Command, *config.Config)
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.loadPart(cmd)
+			c, err := f.loadStore(cmd)
 			if err != nil {
 				return err
 			}

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/exaring/otelpgx"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceway/onceway/gateway/config"
 	"github.com/onceway/onceway/idempotency"
@@ -127,6 +130,26 @@ func storeTitle(dsn string) string {
 		return "Postgres"
 	}
 	return fmt.Sprintf("Postgres %s:%d/%s", c.Host, c.Port, c.Database)
+}
+
+// readDSN says what the driver has against a Postgres DSN. The driver itself would quote it, and with it what may be a
+// password.
+func readDSN(dsn string) error {
+	_, err := pgxpool.ParseConfig(dsn)
+	if err == nil {
+		return nil
+	}
+	if u, err := url.Parse(dsn); err == nil {
+		for name := range u.Query() {
+			without, rest := *u, u.Query()
+			rest.Del(name)
+			without.RawQuery = rest.Encode()
+			if _, err := pgxpool.ParseConfig(without.String()); err == nil {
+				return fmt.Errorf("is refused by the Postgres driver for its parameter %s", name)
+			}
+		}
+	}
+	return errors.New("is refused by the Postgres driver")
 }
 
 func storeFailure(err error) error { return &storeError{err} }

@@ -20,6 +20,7 @@ func (d *decoder) check(c *Config) {
 	d.checkListeners(c)
 	d.checkCaller(c)
 	d.checkTLS(c.TLS)
+	d.checkDSN(c.Store)
 	if !d.given("retention.response") {
 		c.Retention.Response = min(c.Retention.Response, c.Retention.Key)
 	}
@@ -79,6 +80,16 @@ func (d *decoder) checkCertificate(t TLS) {
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
 		d.addAt("tls", "cert and key do not serve: "+strings.TrimPrefix(err.Error(), "tls: "), "cert is the chain, key the private key of its first certificate, both as PEM")
+	}
+}
+
+// checkDSN asks who can read a DSN. One that is no URL at all has been refused before.
+func (d *decoder) checkDSN(store string) {
+	if d.dsn == nil || strings.HasPrefix(store, "sqlite:") {
+		return
+	}
+	if err := d.dsn(store); err != nil {
+		d.addAt("store", err.Error(), "it is postgres://USER:PASSWORD@HOST:PORT/DATABASE?PARAMETER=VALUE&…")
 	}
 }
 

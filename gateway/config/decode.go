@@ -18,6 +18,7 @@ type decoder struct {
 	dir      string // of the file; empty without one
 	lookup   Lookup
 	files    ReadFile              // may be nil
+	dsn      ReadDSN               // may be nil
 	origins  map[*yaml.Node]string // flag or variable that a node was made from
 	places   map[string]place      // of every setting that is there, by path
 	problems []Problem

@@ -18,12 +18,16 @@ type Lookup func(name string) (value string, ok bool)
 // ReadFile reads one file, as os.ReadFile does.
 type ReadFile func(path string) ([]byte, error)
 
+// ReadDSN says what is wrong with a Postgres DSN, if anything, without quoting it.
+type ReadDSN func(dsn string) error
+
 // Source is everything that a configuration is made from.
 type Source struct {
 	File      string    // name for messages, and the base of relative paths; empty when there is no file
 	Data      []byte    // the file's content; ignored without a File
 	Lookup    Lookup    // nil means an empty environment
 	Files     ReadFile  // nil means that the files which the configuration names are not looked at
+	DSN       ReadDSN   // nil means that nobody here can read one
 	Overrides Overrides // from flags
 }
 
@@ -41,6 +45,7 @@ func Load(src Source) (*Config, error) {
 		file:    src.File,
 		lookup:  src.Lookup,
 		files:   src.Files,
+		dsn:     src.DSN,
 		origins: map[*yaml.Node]string{},
 		places:  map[string]place{},
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"io/fs"
 	"strings"
 	"testing"
@@ -167,6 +168,22 @@ func TestWarnings(t *testing.T) {
 		case test.want != "" && (len(got) != 1 || !strings.Contains(got[0].String(), test.want)):
 			t.Errorf("%s: got %v, want %s", test.name, got, test.want)
 		}
+	}
+}
+
+// A DSN is looked at by who can read it, and not if that is nobody.
+func TestProblemsOfADSN(t *testing.T) {
+	src := Source{File: "f", Data: []byte(least + "store: postgres://h/d?x=y"), DSN: func(dsn string) error { return errors.New("has " + dsn[len(dsn)-3:]) }}
+	if _, err := Load(src); err == nil || !strings.HasPrefix(err.Error(), "f:4: store: has x=y; ") {
+		t.Errorf("got %v", err)
+	}
+	src.DSN = nil
+	if _, err := Load(src); err != nil {
+		t.Error(err)
+	}
+	src.Data, src.DSN = []byte(least+"store: sqlite:x.db"), func(string) error { panic("it is no DSN") }
+	if _, err := Load(src); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -253,6 +253,8 @@ func (t Resolve)`}),
 		edits: change("err != nil && told:", "err != nil && told && false:")},
 	{name: "certificates are first read when the gateway listens", file: "cmd/onceway/serve.go", pkg: "cmd/onceway/e2e", test: "TestExitCodes",
 		edits: change("o.loadToServe(cmd)", "o.load(cmd)")},
+	{name: "a DSN is first read when the store is opened", file: "cmd/onceway/configflags.go", pkg: "cmd/onceway/e2e", test: "TestExitCodes",
+		edits: change(`config.Source{Files: os.ReadFile, DSN: readDSN}`, `config.Source{Files: os.ReadFile}`)},
 	{name: "readiness without the schema", file: "cmd/onceway/server.go", pkg: "cmd/onceway/e2e", test: "TestReadyOnlyWithItsSchema",
 		edits: change(`return migrations.Check(ctx, s.config.Store)`, `_ = migrations.Check
 			return ctx.Err()`)},

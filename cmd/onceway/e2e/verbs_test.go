@@ -61,8 +61,11 @@ func TestExitCodes(t *testing.T) {
 		"key not readable":     {[]string{"config", "check", "--config", write("key.yaml", valid+"tls: {cert: valid.yaml, key: .}\n")}, 3, "key.yaml:7: tls.key: cannot be read: is a directory"},
 		"valid":                {[]string{"config", "check", "--config", write("valid.yaml", valid)}, 0, ""},
 		"store unreachable":    {[]string{"serve", "--config", write("pg.yaml", valid+"store: postgres://127.0.0.1:1/x?connect_timeout=2\n")}, 4, "store"},
+		"no DSN":               {[]string{"serve", "--config", write("dsn.yaml", valid+"store: postgres://u:CANARY@127.0.0.1:1/x?pool_max_conns=CANARY\n")}, 3, "dsn.yaml:7: store: is refused by the Postgres driver for its parameter pool_max_conns; it is postgres://"},
+		"no DSN, by itself":    {[]string{"config", "check", "--config", write("port.yaml", valid+"store: postgres://u:CANARY@127.0.0.1:99999/x\n")}, 3, "port.yaml:7: store: is refused by the Postgres driver; it is postgres://"},
+		"no DSN to migrate":    {[]string{"migrate", "up", "--store", "postgres://127.0.0.1:1/x?sslmode=CANARY"}, 3, "--store: store: is refused by the Postgres driver for its parameter sslmode"},
 		"store in no place":    {[]string{"serve", "--config", write("lite.yaml", valid+"store: sqlite:nothing/here/onceway.db\n")}, 4, "store"},
-		"port in use":          {[]string{"serve", "--config", write("port.yaml", strings.Replace(valid, "listen: 127.0.0.1:0", "listen: "+nobody.Addr().String(), 1))}, 1, "listen"},
+		"port in use":          {[]string{"serve", "--config", write("busy.yaml", strings.Replace(valid, "listen: 127.0.0.1:0", "listen: "+nobody.Addr().String(), 1))}, 1, "listen"},
 		"status without store": {[]string{"migrate", "status", "--store", "postgres://127.0.0.1:1/x?connect_timeout=2"}, 4, "store"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +73,7 @@ func TestExitCodes(t *testing.T) {
 			if code != c.code || !strings.Contains(errs, c.says) {
 				t.Errorf("exit code %d, want %d saying %q\n%s\n%s", code, c.code, c.says, out, errs)
 			}
-			if strings.Contains(errs, "goroutine") {
+			if strings.Contains(errs, "goroutine") || strings.Contains(errs, "CANARY") {
 				t.Errorf("%s", errs)
 			}
 		})
