@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,12 +31,28 @@ func newDemoCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), stopSignals()...)
 			defer stop()
-			return demo(ctx, cmd.OutOrStdout(), once)
+			// Whoever reads may leave (demo | head). By default that would kill the process, and leave its files.
+			signal.Ignore(syscall.SIGPIPE)
+			return demo(ctx, heard{cmd.OutOrStdout(), stop}, once)
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "play the story and exit; 0 only if every step came out as narrated")
 	cmd.AddCommand(newDemoBackendCommand())
 	return cmd
+}
+
+// heard is the story's reader. When he has left, there is nobody to stay up for.
+type heard struct {
+	io.Writer
+	left func()
+}
+
+func (h heard) Write(p []byte) (int, error) {
+	n, err := h.Writer.Write(p)
+	if err != nil {
+		h.left()
+	}
+	return n, err
 }
 
 // demo sets the stage, plays the story and, unless once, stays up until ctx ends.

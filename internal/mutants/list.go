@@ -581,6 +581,8 @@ func (t Resolve)`}),
 	{name: "demo: its backend refuses whoever comes while it is started again", file: "cmd/onceway/demo.go", pkg: "cmd/onceway", test: "TestReadmeTour",
 		edits: change(`if runtime.GOOS != "windows" {`, `if runtime.GOOS == "windows" {`)},
 
+	{name: "demo: whose reader leaves, it leaves its files", file: "cmd/onceway/demo.go", pkg: "cmd/onceway/e2e", test: "TestTheDemosReaderLeaves", says: "left behind",
+		edits: change(`signal.Ignore(syscall.SIGPIPE)`, `signal.Reset(syscall.SIGPIPE)`)},
 
 	// The benchmark, which must not reward what is wrong.
 	{name: "benchmark believes whatever was executed", file: "bench/cell.go", pkg: "bench", test: "TestMeasureFailsWhenTheBackendCountsOtherwise",
