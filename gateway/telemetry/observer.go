@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 
@@ -61,6 +62,8 @@ func New(opts Options) (*Observer, error) {
 	o.batches.make = newBatchOptions
 	o.resolvedExecuted, o.resolvedNot = added(keyOutcome.String("executed")), added(keyOutcome.String("not_executed"))
 	o.moves.make = func(state string) []metric.AddOption { return added(keyState.String(state)) }
+	// A counter that comes into being with its first event has not grown, and the alarm would stay silent.
+	o.contradictions.Add(context.Background(), 0)
 	return o, nil
 }
 

@@ -339,6 +339,9 @@ func TestMetrics(t *testing.T) {
 	b.Batched("claim", 7, time.Millisecond, nil)
 	b.Batched("claim", 1, time.Second, errors.New("no answer"))
 	b.Moved(idempotency.Completed, 1)
+	if n := b.count(t, "onceway.contradictions", map[string]string{}); n != 0 { // and it is there to grow
+		t.Errorf("%d contradictions", n)
+	}
 	b.Contradicted(idempotency.OperationID{1})
 	asked := b.Probes("orders")
 	asked.Start(idempotency.Trace{}).End("executed", 200)
