@@ -32,7 +32,7 @@ type service struct {
 	Environment map[string]string
 	Volumes     []string
 	Ports       []string
-	Healthcheck struct{ Disable bool }
+	Healthcheck struct{ Test []string }
 	DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
 }
 
@@ -193,6 +193,9 @@ func TestComposition(t *testing.T) {
 		}
 	}
 	accepts(t, gateway.Command)
+	if health := strings.Join(database.Healthcheck.Test, " "); !strings.Contains(health, "pg_isready -h 127.0.0.1 ") {
+		t.Errorf("%q finds Postgres healthy that takes no connections yet", health)
+	}
 	shop, err := url.Parse(shopService.Environment["DATABASE_URL"])
 	if err != nil {
 		t.Fatal(err)
