@@ -204,11 +204,18 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// Every row of the table in the package comment is a setting, and every setting is a row.
+// Every row of the table in the package comment is a setting, and every setting is a row; the page for users names them, too.
 func TestOverridesAreDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(page), "`ONCEWAY_"); n != len(settings)+2 { // beside them the upstream and the file
+		t.Errorf("docs/configuration.md names %d variables, %d exist", n, len(settings)+2)
 	}
 	rows := strings.Count(string(doc), "ONCEWAY_")
 	if rows != len(settings)+1 {
@@ -217,6 +224,9 @@ func TestOverridesAreDocumented(t *testing.T) {
 	for _, s := range settings {
 		if !strings.Contains(string(doc), "//\t"+strings.Join(s.path, ".")+" ") || !strings.Contains(string(doc), " "+s.variable) {
 			t.Errorf("%s is not documented", s.variable)
+		}
+		if !strings.Contains(string(page), "`"+s.variable+"`") {
+			t.Errorf("%s is not in docs/configuration.md", s.variable)
 		}
 	}
 }

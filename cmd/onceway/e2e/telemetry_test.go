@@ -206,7 +206,7 @@ func TestSecretsStayOutOfTelemetry(t *testing.T) {
 			Upstreams: "  gone: {targets: [http://" + late + "]}", Routes: "  - {name: gone, match: {path: /gone/**}, upstream: gone}"})
 		const canary = "CANARY"
 		h := func(more ...string) http.Header {
-			return rig.Header(append([]string{"X-User-Id", canary + "caller", "Authorization", canary + "token", "User-Agent", canary + "agent", "Cookie", canary + "cookie", "Tracestate", "x=" + canary}, more...)...)
+			return rig.Header(append([]string{"X-User-Id", canary + "caller", "Authorization", canary + "token", "User-Agent", canary + "agent", "Cookie", canary + "cookie", "Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Baggage", "x=" + canary}, more...)...)
 		}
 		send := func(r rig.Request) *rig.Answer {
 			r.Header = h()
