@@ -82,15 +82,19 @@ func TestRacingDuplicatesExecuteOnce(t *testing.T) {
 		for i := range crowd {
 			answers = append(answers, []*rig.Gateway{g, other}[i%2].Go(t, r))
 		}
-		bytes := map[string]int{}
+		bytes, states := map[string]int{}, map[string]int{}
 		for _, done := range answers {
-			if a := <-done; a != nil {
-				a.Is(t, rig.Want{Status: 200, State: a.Header.Get("Idempotency-State"), Next: "done"})
-				bytes[a.Bytes()]++
+			a := <-done
+			if a == nil {
+				t.Fatal("no answer")
 			}
+			state := a.Header.Get("Idempotency-State")
+			a.Is(t, rig.Want{Status: 200, State: state, Next: "done"})
+			bytes[a.Bytes()]++
+			states[state]++
 		}
-		if len(bytes) != 1 {
-			t.Errorf("%d different answers: %v", len(bytes), bytes)
+		if len(bytes) != 1 || states["executed"] != 1 {
+			t.Errorf("%d different answers, states %v: %v", len(bytes), states, bytes)
 		}
 		wantEffects(t, b, r.Key, 1)
 	}
