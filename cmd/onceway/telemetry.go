@@ -47,7 +47,7 @@ func setUpTelemetry(ctx context.Context, c *config.Config, logTo io.Writer) (_ *
 	}()
 	t.log = newLog(c.Log, t.lines)
 	// OpenTelemetry reports its own troubles to one handler of the process, and what it notes to one logger.
-	otel.SetLogger(logr.FromSlogHandler(t.log.Handler()))
+	otel.SetLogger(logr.FromSlogHandler(unquoted{t.log.Handler()}))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { t.log.Warn("telemetry", "error", err.Error()) }))
 	who, err := resource.New(ctx,
 		resource.WithAttributes(semconv.ServiceName("onceway"), semconv.ServiceVersion(version())),
@@ -63,10 +63,10 @@ func setUpTelemetry(ctx context.Context, c *config.Config, logTo io.Writer) (_ *
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
 	if err := t.traces(ctx, who); err != nil {
-		return nil, fmt.Errorf("telemetry: traces: %w", err)
+		return nil, fmt.Errorf("telemetry: traces, by OTEL_TRACES_EXPORTER and OTEL_EXPORTER_OTLP_PROTOCOL: %w", err)
 	}
 	if err := t.measures(ctx, who); err != nil {
-		return nil, fmt.Errorf("telemetry: metrics: %w", err)
+		return nil, fmt.Errorf("telemetry: metrics, by OTEL_METRICS_EXPORTER and OTEL_EXPORTER_OTLP_PROTOCOL: %w", err)
 	}
 	return t, nil
 }

@@ -115,7 +115,7 @@ func TestTelemetryOfAnOddEnvironment(t *testing.T) {
 			clean(t)
 			t.Setenv(name, value)
 			var out sink
-			if _, err := setUpTelemetry(t.Context(), c, &out); err == nil || !strings.Contains(err.Error(), "telemetry: ") {
+			if _, err := setUpTelemetry(t.Context(), c, &out); err == nil || !strings.Contains(err.Error(), "telemetry: ") || !strings.Contains(err.Error(), name) {
 				t.Errorf("the error is %v", err)
 			}
 		})
@@ -233,11 +233,16 @@ func TestExportersByTheEnvironment(t *testing.T) {
 	}
 }
 
-// What OpenTelemetry notes is in the log, as lines of JSON like all others.
+// What OpenTelemetry notes is in the log, as lines of JSON like all others, without the secrets that it cannot read.
 func TestOpenTelemetryLogsIntoOurLog(t *testing.T) {
 	clean(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "no-value")
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer CANARY,CANARY key=x,a=%zzCANARY")
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://user:CANARY@127.0.0.1:1/%zz")
+	t.Setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://CANARY:port")
+	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "CANARY")
+	t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "none")
+	t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "nothing.pem")
 	var out sink
 	s, err := setUpTelemetry(t.Context(), &config.Config{Log: config.Log{Level: "info", Format: "json"}}, &out)
 	if err != nil {
@@ -254,6 +259,14 @@ func TestOpenTelemetryLogsIntoOurLog(t *testing.T) {
 	}
 	if !noted {
 		t.Errorf("the log does not say that a header has no value: %s", out.String())
+	}
+	if strings.Contains(out.String(), "CANARY") {
+		t.Errorf("the log quotes what it is told to keep: %s", out.String())
+	}
+	for _, known := range []string{`"environment variable":"OTEL_METRIC_EXPORT_INTERVAL"`, `"file":"nothing.pem"`, "no such file", "OTEL_ variables"} {
+		if !strings.Contains(out.String(), known) {
+			t.Errorf("the log does not say %s: %s", known, out.String())
+		}
 	}
 }
 
