@@ -408,9 +408,9 @@ func (t Resolve)`}),
 			`slug: "backend-unreachable", status: http.StatusServiceUnavailable, title: "Backend not reached", state: NotExecuted, next: Reconcile, retry`)},
 
 	// What the fuzz tests begin with.
-	{name: "parameters of a key overlooked", file: "idempotency/key.go", pkg: "idempotency", test: "FuzzParseKey", quick: true,
+	{name: "parameters of a key overlooked", file: "idempotency/key.go", pkg: "idempotency", test: "FuzzParseKey",
 		edits: change(`if i != len(s)-1 {`, `if false {`)},
-	{name: "parts of a fingerprint not framed", file: "idempotency/operation.go", pkg: "idempotency", test: "FuzzFingerprint", quick: true,
+	{name: "parts of a fingerprint not framed", file: "idempotency/operation.go", pkg: "idempotency", test: "FuzzFingerprint",
 		edits: change(`return append(binary.BigEndian.AppendUint64(b, uint64(len(s))), s...)`, `return append(binary.BigEndian.AppendUint64(b, 0)[:len(b)], s...)`)},
 	{name: "a dollar in the configuration printed as it is", file: "gateway/config/print.go", pkg: "gateway/config", test: "FuzzLoad", says: "what was printed does not load",
 		edits: change(`strings.ReplaceAll(v, "${", "$${")`, `v`)},
