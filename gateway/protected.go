@@ -277,14 +277,11 @@ func (g *Gateway) fault(ev *telemetry.Event, err error) {
 // refusalOf maps an error to the problem that says what to do. Its private cause goes to the log only.
 func refusalOf(err error) problem.Problem {
 	var known *refusal
-	var rolledBack *idempotency.RolledBackError
 	switch {
 	case errors.As(err, &known):
 		return known.Problem
 	case errors.Is(err, idempotency.ErrOverloaded), errors.Is(err, idempotency.ErrStopped):
 		return problem.NewOverloaded("Too many requests wait for the store, or this gateway is shutting down. Nothing was sent to the backend.")
-	case errors.Is(err, idempotency.ErrStoreTimeout), errors.Is(err, idempotency.ErrNoLease), errors.As(err, &rolledBack):
-		return problem.NewStoreUnavailable()
 	}
-	return problem.NewStoreUnavailable()
+	return problem.NewStoreUnavailable() // also without a lease: that is the store's word, too
 }
