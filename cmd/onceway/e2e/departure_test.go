@@ -71,6 +71,7 @@ func TestAbortedUploadLeavesNoTrace(t *testing.T) {
 			g.Until(t, name+": the gateway is done with it", func() bool { return inFlight(t, g) == 0 })
 			wantUnseen(t, g, b, key)
 			g.Do(t, rig.Request{Key: key, Body: "whole"}).Is(t, executed)
+			wantEffects(t, b, key, 1)
 		}
 	})
 }
