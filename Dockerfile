@@ -9,7 +9,8 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=${VERSION}"
     && mkdir /out/data
 
 # No shell, no libc, no root. /data belongs to the user and holds the embedded store, if that is used:
-# it must be a volume, because the records have to outlive the container.
+# it must be a volume, because the records have to outlive the container. The configuration has to name
+# it (store: sqlite:/data/onceway.db): relative paths begin at the file. See docs/operations.md.
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /out/onceway /usr/local/bin/onceway
 COPY --from=build --chown=65532:65532 /out/data /data

@@ -165,6 +165,33 @@ func TestImage(t *testing.T) {
 	}
 }
 
+// The configuration that the documentation shows for the image listens where the image says, and keeps its records on
+// the image's volume.
+func TestDocumentedContainer(t *testing.T) {
+	_, section, _ := strings.Cut(readFile(t, "../docs/operations.md"), "### In a container")
+	_, rest, _ := strings.Cut(section, "```yaml\n")
+	text, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("docs/operations.md has no configuration for a container")
+	}
+	path := filepath.Join(t.TempDir(), "onceway.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	printed, err := run(t.Context(), map[string]string{"ONCEWAY_CONFIG": path}, "config", "print")
+	if err != nil {
+		t.Fatalf("%v\n%s", err, printed)
+	}
+	var config struct{ Listen, Store string }
+	if err := yaml.Unmarshal([]byte(printed), &config); err != nil {
+		t.Fatal(err)
+	}
+	image := instructions(t)
+	if config.Listen != "0.0.0.0:"+image["EXPOSE"] || !strings.HasPrefix(config.Store, "sqlite:"+image["VOLUME"]+"/") {
+		t.Errorf("listens on %s with store %s; the image exposes %s and has the volume %s", config.Listen, config.Store, image["EXPOSE"], image["VOLUME"])
+	}
+}
+
 func readFile(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
