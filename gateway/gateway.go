@@ -34,6 +34,7 @@ type Options struct {
 	Probes   probe.Store           // of the engine's store; needed where a route says on_unknown: probe
 	Doubts   Doubts                // of the engine's store; needed by limits.unsettled
 	Feed     idempotency.FeedStore // the engine's store
+	Purged   func() time.Time      // what the engine's store has purged: see [reconcile.KeyAges]
 	Observer *telemetry.Observer
 	Log      *slog.Logger
 	Version  string
@@ -59,6 +60,7 @@ type Gateway struct {
 	log        *slog.Logger
 	now        func() time.Time
 	retention  idempotency.Retention
+	keyAges    reconcile.KeyAges
 	maxWait    time.Duration
 	trusted    caller.Trusted
 	bodies     budget
@@ -103,7 +105,7 @@ func New(o Options) (*Gateway, error) {
 		engine: o.Engine, callers: callers, bounds: make(map[*config.Route]*bound), routes: route.New(c.Routes), unrouted: o.Observer.Route("none", "/**"),
 		basePath: c.Reconcile.BasePath, observer: o.Observer, log: o.Log, now: o.Now,
 		own: o.Observer.Route("reconcile", c.Reconcile.BasePath+"/**"), pages: cors.New(c.CORS), ownPages: cors.New(everyCORS(c)...),
-		retention: c.Retention, maxWait: c.MaxWait, trusted: caller.NewTrusted(c.TrustedProxies),
+		retention: c.Retention, keyAges: reconcile.KeyAges{Keep: c.Retention.Key, Purged: o.Purged}, maxWait: c.MaxWait, trusted: caller.NewTrusted(c.TrustedProxies),
 	}
 	g.limits, g.asks, g.askRate = newLimits(c, o.Doubts), newAskLimits(c), c.Reconcile.RequestsPerSecond
 	g.bodies.limit, g.bodies.loading.limit = c.BodyBudget, c.BodyBudget/loadingShare
@@ -138,7 +140,7 @@ func New(o Options) (*Gateway, error) {
 	g.reconcile = reconcile.New(reconcile.Options{
 		Engine: o.Engine, Feed: g.feed, Callers: g.callers, BasePath: g.basePath, MaxWait: c.MaxWait, Facts: facts(c, o.Version),
 		Observer: o.Observer, Log: o.Log, Work: g.waits, Now: o.Now, Pending: g.prober.Pending,
-		Retention: g.retention, Memory: &g.bodies, FirstSent: g.firstSentByAnyRoute(),
+		Retention: g.retention, KeyAges: g.keyAges, Memory: &g.bodies, FirstSent: g.firstSentByAnyRoute(),
 	})
 	if o.Probes != nil {
 		g.prober.Start()

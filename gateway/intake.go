@@ -304,10 +304,10 @@ func (g *Gateway) mayStart(in *intake, now time.Time, slot bool) error {
 
 // tooOld returns why no attempt of in may start if there is no record, or nil.
 func (g *Gateway) tooOld(in *intake, now time.Time) error {
-	if !reconcile.TooOld(in.keyDate, now, g.retention) {
-		return nil
+	if p := g.keyAges.TooOld(in.keyDate, now); p != nil {
+		return &refusal{*p}
 	}
-	return &refusal{reconcile.KeyTooOld(in.keyDate, now, g.retention)}
+	return nil
 }
 
 func deadlinePassed(deadline, now time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }

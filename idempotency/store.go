@@ -79,6 +79,10 @@ type RetentionStore interface {
 	// Purge removes at most limit expired records, and expired bodies. It returns how many records, and whether
 	// there is more to do at once. It also prepares whatever storage the coming days need.
 	Purge(ctx context.Context, limit int) (removed int, more bool, err error)
+	// Purged returns the latest instant at which an operation was seen first, or claimed, whose record Purge has
+	// removed, whoever called it and with whatever retention; zero if none was. Of no key that is older anybody can
+	// say that it has never been executed: see [PurgedKeys].
+	Purged(ctx context.Context) (time.Time, error)
 }
 
 // CensusStore counts records for metrics.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/onceway/onceway/idempotency"
@@ -12,6 +13,7 @@ import (
 type janitor struct {
 	cancel context.CancelFunc
 	done   chan struct{}
+	purged atomic.Pointer[time.Time] // what the store said last
 }
 
 const (
@@ -20,22 +22,41 @@ const (
 	choresEvery = time.Minute // of what need not be looked at as often
 )
 
-func startJanitor(store idempotency.RetentionStore, log *slog.Logger) *janitor {
+// startJanitor returns once it knows what has been purged: requests are judged by that from the first one on.
+func startJanitor(starting context.Context, store idempotency.RetentionStore, log *slog.Logger) (*janitor, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	j := &janitor{cancel: cancel, done: make(chan struct{})}
+	if err := j.look(starting, store); err != nil {
+		cancel()
+		return nil, err
+	}
 	go func() {
 		defer close(j.done)
 		for ctx.Err() == nil {
 			began := time.Now()
 			_, more, err := store.Purge(ctx, purgeAtMax)
+			if err == nil {
+				err = j.look(ctx, store) // also for what others have purged
+			}
 			if err != nil && ctx.Err() == nil {
 				log.Warn("purge", "error", err.Error())
 			}
 			pause(ctx, untilNextPurge(more, err, time.Since(began)))
 		}
 	}()
-	return j
+	return j, nil
 }
+
+func (j *janitor) look(ctx context.Context, store idempotency.RetentionStore) error {
+	last, err := store.Purged(ctx)
+	if err == nil {
+		j.purged.Store(&last)
+	}
+	return err
+}
+
+// lastPurged is what [idempotency.RetentionStore].Purged said last.
+func (j *janitor) lastPurged() time.Time { return *j.purged.Load() }
 
 // untilNextPurge returns how long to rest after a purge that took so long. While there is more to remove it rests
 // three times as long as it worked: whatever has piled up, it takes a quarter of one connection to the store. The

@@ -95,9 +95,11 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 	if err := s.lease.Start(starting, s.rounds()); err != nil {
 		return nil, storeFailure(err)
 	}
-	s.janitor = startJanitor(s.store, s.log)
+	if s.janitor, err = startJanitor(starting, s.store, s.log); err != nil {
+		return nil, storeFailure(err)
+	}
 	if s.gateway, err = gateway.New(gateway.Options{
-		Config: c, Engine: s.engine, Probes: s.store, Doubts: s.store.InDoubtOf, Feed: s.store, Observer: observer, Log: s.log, Version: version(), Now: wallClock,
+		Config: c, Engine: s.engine, Probes: s.store, Doubts: s.store.InDoubtOf, Feed: s.store, Purged: s.janitor.lastPurged, Observer: observer, Log: s.log, Version: version(), Now: wallClock,
 	}); err != nil {
 		return nil, err
 	}

@@ -23,8 +23,8 @@ func (a *api) CancelRequest(ctx context.Context, in reconciliation.CancelRequest
 		return nil, refused{*refusal}
 	}
 	now := a.Now()
-	tooOld := TooOld(keyDate, now, a.Retention)
-	done, err := a.Engine.Cancel(context.WithoutCancel(call.ev.Context()), idempotency.Cancel{Operation: op, KeyDate: keyDate, Retention: a.Retention}, tooOld)
+	tooOld := a.KeyAges.TooOld(keyDate, now)
+	done, err := a.Engine.Cancel(context.WithoutCancel(call.ev.Context()), idempotency.Cancel{Operation: op, KeyDate: keyDate, Retention: a.Retention}, tooOld != nil)
 	if err != nil {
 		return nil, a.unwritten(call.ev, err)
 	}
@@ -37,8 +37,8 @@ func (a *api) CancelRequest(ctx context.Context, in reconciliation.CancelRequest
 		}
 		a.stamp(call, rec)
 		return inJSON(status, NewRecord(rec, false)), nil
-	case rec.State == idempotency.Unseen && tooOld:
-		return nil, refused{KeyTooOld(keyDate, now, a.Retention)}
+	case rec.State == idempotency.Unseen && tooOld != nil:
+		return nil, refused{*tooOld}
 	case rec.Revision == 0:
 		// There is no record, and no tombstone. The store would have written a tombstone, if it could vouch for there having been no record.
 		return nil, refused{problem.NewKeyTooOld("The key is older than the gateway's present store, which was replaced by a copy of it, as in a failover, " +
@@ -85,15 +85,30 @@ func (a *api) unwritten(ev *telemetry.Event, err error) error {
 	return refused{p}
 }
 
-// TooOld reports whether a key's date is so far back that it may have been executed and its record purged.
-func TooOld(keyDate, now time.Time, keep idempotency.Retention) bool {
-	return !keyDate.IsZero() && now.Sub(keyDate) > keep.Key
+// KeyAges judges keys by their own dates.
+type KeyAges struct {
+	Keep time.Duration // how long this gateway keeps records
+	// Purged is what [idempotency.RetentionStore].Purged said last: records may have been kept for less time, by another
+	// configuration. It must not block. Nil: nothing was purged.
+	Purged func() time.Time
 }
 
-// KeyTooOld refuses such a key where it has no record.
-func KeyTooOld(keyDate, now time.Time, keep idempotency.Retention) problem.Problem {
-	p := problem.NewKeyTooOld("The key is dated " + keyDate.Format(time.RFC3339) + ", more than retention.key (" + keep.Key.String() +
-		") before our time, " + now.UTC().Format(time.RFC3339) + ", and there is no record of it: it may have been executed and forgotten.")
+// TooOld returns why a key's date is so far back that it may have been executed and its record purged, or nil.
+// Where it has no record, it is refused.
+func (k KeyAges) TooOld(keyDate, now time.Time) *problem.Problem {
+	if keyDate.IsZero() {
+		return nil
+	}
+	var limit string
+	switch {
+	case now.Sub(keyDate) > k.Keep:
+		limit = "more than retention.key (" + k.Keep.String() + ") before our time, " + now.UTC().Format(time.RFC3339) + ","
+	case k.Purged != nil && !keyDate.After(idempotency.PurgedKeys(k.Purged(), now)):
+		limit = "from when retention.key was shorter than now,"
+	default:
+		return nil
+	}
+	p := problem.NewKeyTooOld("The key is dated " + keyDate.Format(time.RFC3339) + ", " + limit + " and there is no record of it: it may have been executed and forgotten.")
 	p.Extensions = map[string]any{"server_time": now.UTC().Format(time.RFC3339)}
-	return p
+	return &p
 }

@@ -56,6 +56,8 @@ type Options struct {
 	Pending func(idempotency.Record) bool
 	// Retention of the records that are made here.
 	Retention idempotency.Retention
+	// KeyAges judges keys that have no record.
+	KeyAges KeyAges
 	// Memory is what the bodies in the answer to a query are reserved in.
 	Memory Memory
 	// FirstSent returns when a key was first sent, as far as the key or a header says; zero if neither does.

@@ -16,6 +16,8 @@ var (
 	purgePayloads  = statement("purge_payloads")
 	purgeEvidence  = statement("purge_evidence")
 	purgeRecords   = statement("purge_records")
+	purgeNote      = statement("purge_note")
+	purged         = statement("purged")
 	purgeInstances = statement("purge_instances")
 )
 
@@ -79,15 +81,16 @@ func (s *Store) purgeSome(ctx context.Context, limit int) (n int, at whereabouts
 			return err
 		}
 		var seen int
-		var to pgtype.Timestamptz
+		var to, last pgtype.Timestamptz
 		var ids, embodied []pgtype.UUID
 		var places []string
-		if err := tx.QueryRow(ctx, purgeWindow, from, micros(s.keep.Key), limit, micros(s.grace)).Scan(&seen, &to, &ids, &places, &embodied); err != nil {
+		if err := tx.QueryRow(ctx, purgeWindow, from, micros(s.keep.Key), limit, micros(s.grace)).Scan(&seen, &to, &ids, &places, &embodied, &last); err != nil {
 			return err
 		}
 		var b pgx.Batch
 		var gone int64
 		if len(ids) > 0 {
+			b.Queue(purgeNote, last)
 			b.Queue(purgeRecords, ids, places, micros(s.grace)).Exec(countInto(&gone))
 			b.Queue(purgeEvidence, ids)
 			if len(embodied) > 0 {
@@ -104,6 +107,18 @@ func (s *Store) purgeSome(ctx context.Context, limit int) (n int, at whereabouts
 		return err
 	})
 	return n, at, err
+}
+
+// Purged implements [idempotency.RetentionStore].
+func (s *Store) Purged(ctx context.Context) (last time.Time, err error) {
+	err = s.transact(ctx, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, purged).Scan(&last)
+		if err == pgx.ErrNoRows {
+			return nil
+		}
+		return err
+	})
+	return last.UTC(), err
 }
 
 func countInto(n *int64) func(pgconn.CommandTag) error {

@@ -67,13 +67,20 @@ func (c *conn) purgeRecords(before time.Time, limit int) (int, error) {
 		id  []byte
 	}
 	var all []expired
+	var last int64
 	err := c.query("expired_requests", func(v []driver.Value) error {
 		d := decoder{values: v}
 		all = append(all, expired{d.integer(), d.blob()})
+		last = max(last, d.integer())
 		return d.err
 	}, before.UnixMicro(), int64(limit))
 	if err != nil {
 		return 0, err
+	}
+	if len(all) > 0 {
+		if _, err := c.exec("note_purged", last); err != nil {
+			return 0, err
+		}
 	}
 	for _, e := range all {
 		if _, err := c.exec("delete_payload", e.seq); err != nil {
@@ -87,4 +94,16 @@ func (c *conn) purgeRecords(before time.Time, limit int) (int, error) {
 		}
 	}
 	return len(all), nil
+}
+
+// Purged implements [idempotency.RetentionStore].
+func (s *Store) Purged(ctx context.Context) (last time.Time, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		return c.query("purged", func(v []driver.Value) error {
+			d := decoder{values: v}
+			last = d.instant()
+			return d.err
+		})
+	})
+	return last, err
 }

@@ -23,6 +23,7 @@ type Model struct {
 	damaged  map[idempotency.OperationID]bool
 	evidence map[idempotency.OperationID][]idempotency.Evidence
 	epochs   map[[16]byte]int64
+	purged   time.Time                             // when the youngest record was claimed or first seen that was removed
 	changed  time.Time                             // when the store became another one
 	leases   map[idempotency.Owner]time.Time       // until when
 	probes   map[idempotency.OperationID]time.Time // when due, if taken or put off since the last move
@@ -255,9 +256,21 @@ func (m *Model) Purge(_ context.Context, limit int) (removed int, more bool, err
 			delete(m.damaged, id)
 			delete(m.places, id)
 			removed++
+			for _, at := range []time.Time{r.FirstSeen, r.Claimed} {
+				if at.After(m.purged) {
+					m.purged = at
+				}
+			}
 		}
 	}
 	return removed, removed == limit, nil
+}
+
+// Purged implements [idempotency.RetentionStore].
+func (m *Model) Purged(context.Context) (time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.purged, nil
 }
 
 // InDoubt implements [idempotency.CensusStore].

@@ -149,6 +149,14 @@ func testPurge(w *world) {
 				ss[i].operation = w.operation()
 			}
 			columns[name].make(w, ss)
+			age := time.Hour // of what came last
+			for _, s := range ss {
+				r := w.find(s.id())
+				age = min(age, r.Observed.Sub(r.FirstSeen))
+				if !r.Claimed.IsZero() {
+					age = min(age, r.Observed.Sub(r.Claimed))
+				}
+			}
 			w.pass(210 * step) // 630 of 601 minutes and the grace
 			w.purges(100, 0)
 			w.pass(step)
@@ -162,6 +170,11 @@ func testPurge(w *world) {
 					w.Error("evidence outlived its record")
 				}
 			}
+			purged, err := w.Store.Purged(background)
+			if err != nil {
+				w.Fatal("purged:", err)
+			}
+			w.span("purged up to", w.now(), purged, age+211*step)
 			equal(w, "revision of what is seen anew", w.must(w.claim(ss[0].operation)).Revision, 1)
 			w.must(complete(w.find(ss[0].id()).Attempt))
 			w.pass(211 * step)

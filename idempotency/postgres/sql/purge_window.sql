@@ -1,5 +1,5 @@
--- How many rows, where to go on, the expired ones and where they lie, and those of them whose bodies have not
--- gone with a partition yet. A record that is not as old as the retention cannot have expired. What came at one
+-- How many rows, where to go on, the expired ones and where they lie, those of them whose bodies have not
+-- gone with a partition yet, and when the last of them was claimed. A record that is not as old as the retention cannot have expired. What came at one
 -- instant is looked at together, and where not all of it is taken the way goes on just before.
 WITH rows AS (
     SELECT r.id, r.ctid AS place, r.claimed_at,
@@ -18,4 +18,5 @@ SELECT (SELECT count(*) FROM rows),
         ELSE (SELECT max(t.claimed_at) FROM rows t) END,
     ARRAY(SELECT t.id FROM taken t),
     ARRAY(SELECT t.place::text FROM taken t),
-    ARRAY(SELECT t.id FROM taken t WHERE t.embodied)
+    ARRAY(SELECT t.id FROM taken t WHERE t.embodied),
+    (SELECT max(t.claimed_at) FROM taken t)

@@ -1,0 +1,1 @@
+SELECT w.claimed_at FROM walks w WHERE w.name = 'purged'
