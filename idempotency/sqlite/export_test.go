@@ -20,3 +20,13 @@ func drain(conns chan *conn) (back func()) {
 		}
 	}
 }
+
+// LoseWriter leaves the store as a commit does that failed.
+func (s *Store) LoseWriter() error {
+	c := <-s.writer
+	s.writer <- nil
+	if c == nil {
+		return nil
+	}
+	return c.Close()
+}

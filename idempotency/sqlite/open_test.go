@@ -13,6 +13,7 @@ import (
 
 	"github.com/onceway/onceway/idempotency"
 	"github.com/onceway/onceway/idempotency/sqlite"
+	"github.com/onceway/onceway/idempotency/storetest"
 )
 
 func TestOpenRefuses(t *testing.T) {
@@ -272,6 +273,52 @@ func TestALeaseNeedsTheFile(t *testing.T) {
 		err := s.Renew(t.Context(), owner, time.Minute)
 		if err == nil && step.want != "" || err != nil && (step.want == "" || !strings.Contains(err.Error(), step.want)) {
 			t.Errorf("error is %v, want %q", err, step.want)
+		}
+	}
+}
+
+// After a commit that failed, the file is opened anew. Another one that was put in its place meanwhile is not written:
+// there, what was executed could be claimed again.
+func TestOnlyItsOwnFileIsOpenedAnew(t *testing.T) {
+	path := migrated(t)
+	s := open(t, path, sqlite.Options{})
+	owner, err := s.Acquire(t.Context(), idempotency.Instance{ID: idempotency.NewAttemptID(), Longest: time.Minute}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := idempotency.Operation{Caller: "caller", Key: "key"}
+	claim := func() (idempotency.Result, error) {
+		results, err := s.Apply(t.Context(), []idempotency.Transition{idempotency.Claim{
+			Attempt:   idempotency.Attempt{Operation: o.ID(), ID: idempotency.NewAttemptID(), Owner: owner},
+			Operation: o, Fingerprint: idempotency.Fingerprint{Version: 1}, Method: "POST", TargetURI: "/", Budget: time.Minute, Retention: storetest.Keep,
+		}})
+		if err != nil {
+			return idempotency.Result{}, err
+		}
+		return results[0], nil
+	}
+	if r, err := claim(); err != nil || !r.Applied {
+		t.Fatalf("%+v, error %v", r, err)
+	}
+	elsewhere := path + ".elsewhere"
+	for _, step := range []struct {
+		does func() error
+		want string
+	}{
+		{func() error { return nil }, ""},
+		{func() error { return os.Rename(path, elsewhere) }, "has been moved or deleted"},
+		{func() error { return os.Rename(migrated(t), path) }, "another file has taken its place"},
+		{func() error { return os.Rename(elsewhere, path) }, ""},
+	} {
+		if err := errors.Join(s.LoseWriter(), step.does()); err != nil {
+			t.Fatal(err)
+		}
+		r, err := claim()
+		if err == nil && step.want != "" || err != nil && (step.want == "" || !strings.Contains(err.Error(), step.want)) {
+			t.Errorf("error is %v, want %q", err, step.want)
+		}
+		if r.Applied {
+			t.Error("it was claimed again")
 		}
 	}
 }

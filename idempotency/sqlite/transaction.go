@@ -63,7 +63,7 @@ func (s *Store) takeWriter(ctx context.Context) (*conn, error) {
 		if c != nil {
 			return c, nil
 		}
-		c, err := connect(s.path, false)
+		c, err := s.reconnect()
 		if err != nil {
 			s.writer <- nil
 			return nil, fmt.Errorf("connect again after a failed commit: %w", err)
@@ -74,6 +74,15 @@ func (s *Store) takeWriter(ctx context.Context) (*conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// reconnect opens the file that is open anew, and no other that has its name by now: that, a backup for example, may
+// lack what was executed since, and the lease holds until the next look at the file.
+func (s *Store) reconnect() (*conn, error) {
+	if err := s.InPlace(); err != nil {
+		return nil, err
+	}
+	return connect(s.path, false)
 }
 
 // read runs f on a connection that only reads.

@@ -266,6 +266,8 @@ func (t Resolve)`}),
 		edits: change(`	case names(info) > 1:`, `	case true:
 		return path, nil
 	case names(info) > 1:`)},
+	{name: "opened anew is whatever has the name", file: "idempotency/sqlite/transaction.go", pkg: "idempotency/sqlite", test: "TestOnlyItsOwnFileIsOpenedAnew",
+		edits: change(`if err := s.InPlace(); err != nil {`, `if err := s.InPlace(); err != nil && false {`)},
 	{name: "lease without the file", file: "idempotency/sqlite/lease.go", pkg: "idempotency/sqlite", test: "TestALeaseNeedsTheFile",
 		edits: change(`return s.InPlace()`, `return nil`)},
 	{name: "lease not given back by a broken connection", file: "idempotency/postgres/lease.go", pkg: "idempotency/postgres", test: "TestGivingBackByABrokenConnection",
