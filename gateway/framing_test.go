@@ -7,13 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -126,20 +126,7 @@ func TestLengthsOfHTTP2(t *testing.T) {
 			if c.more != "" && c.more != "-" {
 				f.WriteData(1, true, []byte(c.more))
 			}
-			f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-			var status string
-			for over := false; !over; {
-				got, err := f.ReadFrame()
-				if err != nil {
-					t.Fatal(err)
-				}
-				switch got := got.(type) {
-				case *http2.MetaHeadersFrame:
-					status, over = got.PseudoValue("status"), true
-				case *http2.RSTStreamFrame:
-					over = true
-				}
-			}
+			status := f.answered(t)
 			if (status == "201") != (c.sent != "") || status == "" && (c.content == "" || c.more == "-") { // net/http may have reset the stream
 				t.Errorf("answered %q", status)
 			}
@@ -152,6 +139,116 @@ func TestLengthsOfHTTP2(t *testing.T) {
 				if c.sent != "" {
 					t.Error("not executed")
 				}
+			}
+		})
+	}
+}
+
+// A request over HTTP/2 says what one over HTTP/1.1 can say, or is refused: nobody could send it to a backend, and who
+// is told to send it again would do so for ever.
+func TestHeadsOfHTTP2(t *testing.T) {
+	for name, c := range map[string]struct {
+		method, authority, path string
+		sent                    string // to the backend
+	}{
+		"right":             {"POST", "a", "/", "POST a /"},
+		"no authority":      {"POST", "", "/", "POST BACKEND /"},
+		"method of its own": {"search", "[::1]:80", "/?q", "search [::1]:80 /?q"},
+		"absolute URI":      {"POST", "a", "http://b/", ""},
+		"query alone":       {"POST", "a", "?q", ""},
+		"ours, by its URI":  {"GET", "a", "http://b/.well-known/idempotency", ""},
+		"all, by its URI":   {"OPTIONS", "a", "http://b", ""},
+		"space in the host": {"POST", "a b", "/", ""},
+		"path in the host":  {"POST", "a/b", "/", ""},
+		"not protected":     {"GET", "a b", "/", ""},
+		"no method":         {"PO ST", "a", "/", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sent := make(chan string, 1)
+			backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				sent <- r.Method + " " + r.Host + " " + r.RequestURI
+				created(w, r)
+			}))
+			defer backend.Close()
+			f := startAt(t, backend.URL, allRequired).dialHTTP2(t)
+			f.say(1, true, hpack.HeaderField{Name: ":method", Value: c.method}, hpack.HeaderField{Name: ":scheme", Value: "http"},
+				hpack.HeaderField{Name: ":path", Value: c.path}, hpack.HeaderField{Name: ":authority", Value: c.authority},
+				hpack.HeaderField{Name: "idempotency-key", Value: rand.Text()})
+			status := f.answered(t)
+			want := strings.Replace(c.sent, "BACKEND", backend.Listener.Addr().String(), 1)
+			if want == "" && status != "400" && status != "" || want != "" && status != "201" { // net/http may have reset the stream
+				t.Errorf("answered %q", status)
+			}
+			select {
+			case got := <-sent:
+				if got != want {
+					t.Errorf("the backend got %q", got)
+				}
+			default:
+				if want != "" {
+					t.Error("the backend got nothing")
+				}
+			}
+		})
+	}
+}
+
+// Nor is an unprotected one passed on without what it says that it has not.
+func TestNothingThatIsSomething(t *testing.T) {
+	for name, c := range map[string]struct {
+		end     bool // by an empty frame
+		content string
+		sent    bool
+	}{
+		"nothing": {true, "", true},
+		"content": {true, "hello", false},
+		"no end":  {false, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sent := make(chan struct{}, 1)
+			f := startWith(t, func(w http.ResponseWriter, r *http.Request) {
+				sent <- struct{}{}
+				created(w, r)
+			}, strings.Replace(allRequired, "targets:", "timeout: 1s, targets:", 1)).dialHTTP2(t)
+			f.ask(1, false, "PUT", hpack.HeaderField{Name: "content-length", Value: "0"})
+			if c.end {
+				f.WriteData(1, true, []byte(c.content))
+			}
+			status := f.answered(t)
+			if c.sent && status != "201" || !c.sent && status != "400" && (status != "" || c.content == "") { // or net/http has reset the stream
+				t.Errorf("answered %q", status)
+			}
+			if n := len(sent); c.sent != (n > 0) {
+				t.Errorf("passed on %d times", n)
+			}
+		})
+	}
+}
+
+// A request without content that announces trailers ends, also where it goes on over HTTP/2.
+func TestTrailersAnnouncedForNothing(t *testing.T) {
+	for name, ask := range map[string]func(*framed, hpack.HeaderField){
+		"no content": func(f *framed, trailer hpack.HeaderField) { f.ask(1, true, "GET", trailer) },
+		"no length": func(f *framed, trailer hpack.HeaderField) {
+			f.ask(1, false, "PUT", trailer, hpack.HeaderField{Name: "content-length", Value: "0"})
+			f.say(1, true, hpack.HeaderField{Name: "x-sum", Value: "1"})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			backend := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				io.Copy(io.Discard, r.Body) // to its end
+				created(w, r)
+			}))
+			backend.Config.Protocols = new(http.Protocols)
+			backend.Config.Protocols.SetUnencryptedHTTP2(true)
+			backend.Start()
+			defer backend.Close()
+			f := startAt(t, "h2c://"+backend.Listener.Addr().String(), strings.Replace(allRequired, "targets:", "timeout: 1s, targets:", 1)).dialHTTP2(t)
+			ask(f, hpack.HeaderField{Name: "trailer", Value: "x-sum"})
+			if status := f.answered(t); status != "201" {
+				t.Errorf("answered %q", status)
 			}
 		})
 	}

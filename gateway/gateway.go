@@ -183,6 +183,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) serve(out *recorder, r *http.Request) {
 	// Ambiguity is judged by the route, so the path is first read as if it were allowed.
 	t, err := route.ParseTarget(r.Method, r.RequestURI, true)
+	if err == nil {
+		err = checkHead(r)
+	}
 	if err == nil && Own(t.Path, g.basePath) {
 		if out.pages = g.ownPages; g.preflightOfOurs(out, r) {
 			return

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/reconcile"
 	"github.com/onceway/onceway/gateway/route"
@@ -75,6 +77,29 @@ func (g *Gateway) takeIn(in *intake, w *recorder, r *http.Request, b *bound, t r
 func isFramed(r *http.Request) bool {
 	return r.ProtoAtLeast(1, 1) || len(r.Header["Content-Length"]) > 0
 }
+
+// checkHead returns an error if a request over HTTP/2 is malformed by its method, its :path or its :authority (RFC 9113,
+// section 8.3.1) in a way that net/http refuses over HTTP/1.1 only. It could not be sent to a backend, or would be read
+// there as another one.
+func checkHead(r *http.Request) error {
+	switch {
+	case r.ProtoMajor != 2:
+		return nil
+	case r.RequestURI[0] != '/' && r.RequestURI != "*":
+		return errPath
+	case !httpguts.ValidHeaderFieldName(r.Method):
+		return errMethod
+	case !httpguts.ValidHostHeader(r.Host):
+		return errAuthority
+	}
+	return nil
+}
+
+var (
+	errPath      = errors.New("the :path does not begin with /")
+	errMethod    = errors.New("the :method is not a token")
+	errAuthority = errors.New("the :authority has bytes that no host has")
+)
 
 // checkLength returns an error if a request over HTTP/2 is malformed by its Content-Length (RFC 9113, section 8.1.1). net/http
 // takes one that it cannot read for 0, so that the content would be left out, and does not look at one where no content

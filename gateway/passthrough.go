@@ -19,6 +19,7 @@ import (
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/route"
 	"github.com/onceway/onceway/gateway/telemetry"
+	"github.com/onceway/onceway/idempotency"
 )
 
 // passing is what a passed-through request carries to the hooks of its ReverseProxy, as its context.
@@ -42,6 +43,12 @@ func (p *passing) Value(key any) any {
 // pass streams a request through, both ways, without a record.
 func (g *Gateway) pass(w *recorder, r *http.Request, b *bound, t route.Target, ev *telemetry.Event, unprotected bool) {
 	ev.Upstream = b.observed
+	if r.ContentLength == 0 { // of what follows all the same, ReverseProxy knows nothing
+		if err := checkNothing(w, r, b.timeout); err != nil {
+			g.refuse(w, ev, err, nil, idempotency.Record{})
+			return
+		}
+	}
 	if unprotected {
 		ev.State = problem.Unprotected
 	}
@@ -156,7 +163,7 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 			pr.Out.Trailer = pr.In.Trailer
 			trusted := g.trusted.Peer(pr.In.RemoteAddr)
 			if p.upload != nil {
-				if pr.Out.Body != nil { // over HTTP/2 a body may follow a Content-Length of 0; ReverseProxy leaves it out
+				if pr.Out.Body != nil { // not of a Content-Length of 0 over HTTP/2
 					pr.Out.Body = uploaded{pr.Out.Body, p.upload}
 				}
 				p.upload.trailer, p.upload.trusted = pr.Out.Trailer, trusted
@@ -166,6 +173,9 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 					// after a while: it would lose the trailers of empty content, and read them while they are filled in.
 					pr.Out.TransferEncoding = []string{"chunked"}
 				}
+			}
+			if pr.Out.Body == nil {
+				pr.Out.Trailer = nil // over HTTP/2 net/http would wait for them to be sent behind a body, and not end the request
 			}
 			h := pr.Out.Header
 			if !upgradesToWebSocket(pr.In) {

@@ -113,13 +113,36 @@ func (r *rig) dialHTTP2(t *testing.T) *framed {
 }
 
 func (f *framed) ask(stream uint32, end bool, method string, fields ...hpack.HeaderField) {
-	f.head.Reset()
-	for _, field := range append([]hpack.HeaderField{
+	f.say(stream, end, append([]hpack.HeaderField{
 		{Name: ":method", Value: method}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/"}, {Name: ":authority", Value: "a"},
-	}, fields...) {
+	}, fields...)...)
+}
+
+// say sends the fields of a head, or of a trailer section.
+func (f *framed) say(stream uint32, end bool, fields ...hpack.HeaderField) {
+	f.head.Reset()
+	for _, field := range fields {
 		f.encoder.WriteField(field)
 	}
 	f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: f.head.Bytes(), EndHeaders: true, EndStream: end})
+}
+
+// answered returns the status of the next answer, "" if its stream is reset instead.
+func (f *framed) answered(t *testing.T) string {
+	t.Helper()
+	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	for {
+		got, err := f.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch got := got.(type) {
+		case *http2.MetaHeadersFrame:
+			return got.PseudoValue("status")
+		case *http2.RSTStreamFrame:
+			return ""
+		}
+	}
 }
 
 const allRequired = "caller: {none: {}}\nupstreams: {b: {targets: ['BACKEND']}}\nroutes:\n- {name: all, match: {path: '/**'}, upstream: b}\n"
