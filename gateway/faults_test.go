@@ -2,6 +2,8 @@ package gateway_test
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,6 +99,33 @@ func TestPanicBeforeAnAttempt(t *testing.T) {
 	r.send(t, "POST", "/", "x", "Idempotency-Key", "k").is(t, 201, "executed", "done")
 	if n := r.InUse(); n != "0 slots, 0 bytes" {
 		t.Errorf("still in use: %s", n)
+	}
+}
+
+// panicky is a client whose fields cannot be written once the backend has answered.
+type panicky struct {
+	*httptest.ResponseRecorder
+	answered *atomic.Bool
+}
+
+func (p panicky) Header() http.Header {
+	if p.answered.Swap(false) {
+		panic("broken fields")
+	}
+	return p.ResponseRecorder.Header()
+}
+
+// A panic in an unprotected request does not say that nothing was sent: nobody knows.
+func TestPanicInPassThrough(t *testing.T) {
+	for method, next := range map[string]string{"PUT": "stop", "GET": "resend"} {
+		w := panicky{httptest.NewRecorder(), new(atomic.Bool)}
+		r := start(t, func(http.ResponseWriter, *http.Request) { w.answered.Store(true) }, "")
+		req := httptest.NewRequest(method, "/", nil)
+		r.Gateway.ServeHTTP(w, req)
+		resp := w.Result()
+		if resp.StatusCode != 500 || resp.Header.Get("Idempotency-State") != "unprotected" || resp.Header.Get("Idempotency-Next") != next {
+			t.Errorf("%s: %d %v", method, resp.StatusCode, resp.Header)
+		}
 	}
 }
 

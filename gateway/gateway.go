@@ -254,12 +254,15 @@ func (g *Gateway) recoverFrom(w *recorder, ev *telemetry.Event) {
 		panic(http.ErrAbortHandler)
 	}
 	g.panicked(ev.Context(), fault)
-	state := problem.Rejected
-	if ev.Attempt != 0 {
-		state = problem.Unknown // of an attempt that this request made
+	p := problem.NewInternal(problem.Rejected)
+	switch {
+	case ev.Attempt != 0:
+		p.State = problem.Unknown // of an attempt that this request made
+	case w.streams:
+		p = ofUnprotected(p, w.request.Method) // which the backend may have
 	}
 	clear(w.Header())
-	g.writeProblem(w, ev, problem.NewInternal(state))
+	g.writeProblem(w, ev, p)
 }
 
 // panicked logs a panic: where it was, and what it said only where that cannot contain data.

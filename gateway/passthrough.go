@@ -274,15 +274,22 @@ func (g *Gateway) passFailed(w http.ResponseWriter, r *http.Request, err error) 
 	}
 	g.log.LogAttrs(p.ev.Context(), slog.LevelWarn, "pass-through failed", slog.String("error", passError(err)))
 	var dial *net.OpError
-	pr := problem.NewOutcomeUnknown(false, "The backend did not answer this unprotected request. It may have been executed.")
-	pr.Next = problem.Stop
+	pr := ofUnprotected(problem.NewOutcomeUnknown(false, "The backend did not answer this unprotected request. It may have been executed."), r.Method)
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		pr = problem.NewBackendUnreachable("The backend could not be reached. Nothing was executed.")
-	} else if route.IsSafe(r.Method) {
-		pr.Next = problem.Resend
+		pr.State = problem.Unprotected
 	}
-	pr.State = problem.Unprotected
 	g.writeProblem(w, p.ev, pr)
+}
+
+// ofUnprotected makes a problem that of an unprotected request of which nobody can know whether it was executed: what
+// is not safe must not be sent again.
+func ofUnprotected(p problem.Problem, method string) problem.Problem {
+	p.State, p.Next = problem.Unprotected, problem.Stop
+	if route.IsSafe(method) {
+		p.Next = problem.Resend
+	}
+	return p
 }
 
 // passError says what went wrong in words that hold nothing of the traffic. The texts of net/http quote
