@@ -19,6 +19,7 @@ import (
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/route"
 	"github.com/onceway/onceway/gateway/telemetry"
+	"github.com/onceway/onceway/gateway/upstream"
 	"github.com/onceway/onceway/idempotency"
 )
 
@@ -273,9 +274,9 @@ func (g *Gateway) passFailed(w http.ResponseWriter, r *http.Request, err error) 
 		panic(http.ErrAbortHandler) // the client is gone
 	}
 	g.log.LogAttrs(p.ev.Context(), slog.LevelWarn, "pass-through failed", slog.String("error", passError(err)))
-	var dial *net.OpError
+	var unreached *upstream.Unreached
 	pr := ofUnprotected(problem.NewOutcomeUnknown(false, "The backend did not answer this unprotected request. It may have been executed."), r.Method)
-	if errors.As(err, &dial) && dial.Op == "dial" {
+	if errors.As(err, &unreached) {
 		pr = problem.NewBackendUnreachable("The backend could not be reached. Nothing was executed.")
 		pr.State = problem.Unprotected
 	}
@@ -296,10 +297,13 @@ func ofUnprotected(p problem.Problem, method string) problem.Problem {
 // what it could not read, which is the backend's or the client's; those of the network name addresses.
 func passError(err error) string {
 	var op *net.OpError
+	var unreached *upstream.Unreached
 	var timeout net.Error
 	switch {
 	case errors.As(err, &op):
 		return op.Error()
+	case errors.As(err, &unreached):
+		return unreached.Error() // of the handshake: what is wrong with a certificate, above all
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timed out"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

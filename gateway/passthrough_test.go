@@ -454,6 +454,12 @@ func TestWhatIsNoAnswer(t *testing.T) {
 	}
 }
 
+// Without a handshake nothing was sent, so that even what is not safe may be sent again.
+func TestPassedToWhoSpeaksNoTLS(t *testing.T) {
+	b := serveRawly(t, answerWhole(okay))
+	startAt(t, "https://"+b.address, allRequired).send(t, "PUT", "/", "x").is(t, 503, "unprotected", "resend")
+}
+
 // serveHTTP2Rawly answers each request of the first connection with these fields, one HEADERS frame for each line, and
 // then with content.
 func serveHTTP2Rawly(t *testing.T, heads []string, content string) (address string) {

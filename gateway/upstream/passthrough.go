@@ -2,10 +2,12 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 )
 
 // RoundTripper returns the transport for traffic that needs no protection: pooled, with keep-alive,
@@ -25,8 +27,48 @@ func (u *Upstream) Target() *url.URL {
 
 type passThrough struct{ u *Upstream }
 
+// Unreached is the error of a request that was passed through and never had a connection: the backend has nothing of it.
+type Unreached struct{ Err error }
+
+func (e *Unreached) Error() string { return "no connection: " + e.Err.Error() }
+func (e *Unreached) Unwrap() error { return e.Err }
+
 func (p passThrough) RoundTrip(r *http.Request) (*http.Response, error) {
 	t := p.u.choose()
+	if t.tls == nil {
+		resp, err := t.roundTrip(r)
+		if isDial(err) {
+			err = &Unreached{err}
+		}
+		return resp, err
+	}
+	// How a handshake fails looks like how a connection fails under a request. That there was no connection is what tells.
+	var got connected
+	got.trace.GotConn = got.note
+	resp, err := t.roundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), &got.trace)))
+	if err != nil && !got.any.Load() {
+		if r.Context().Err() == nil && !isDial(err) {
+			t.health.failed(t.up.now())
+		}
+		err = &Unreached{err}
+	}
+	return resp, err
+}
+
+// connected knows whether a request had a connection. net/http says so before it writes anything of it.
+type connected struct {
+	trace httptrace.ClientTrace
+	any   atomic.Bool
+}
+
+func (c *connected) note(httptrace.GotConnInfo) { c.any.Store(true) }
+
+func isDial(err error) bool {
+	var n *net.OpError
+	return errors.As(err, &n) && n.Op == "dial"
+}
+
+func (t *target) roundTrip(r *http.Request) (*http.Response, error) {
 	at := *r.URL
 	at.Scheme, at.Host = t.scheme, t.authority
 	ctx := r.Context()

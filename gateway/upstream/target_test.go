@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"runtime"
 	"slices"
@@ -369,5 +370,59 @@ func TestPassThrough(t *testing.T) {
 	}
 	if dead.targets[0].health.alive(dead.now()) {
 		t.Error("a refused dial did not count")
+	}
+}
+
+// What is passed through and had no connection can be told from what had one, however that ended.
+func TestPassThroughWithoutAConnection(t *testing.T) {
+	closing := func(protocol string) string {
+		return newBackend(t, protocol, cutAt(headRead, false, nil)).URL()
+	}
+	for name, c := range map[string]struct {
+		url       string
+		unreached bool
+	}{
+		"refused":               {"http://" + refusing(t), true},
+		"refused, TLS":          {"https://" + refusing(t), true},
+		"no TLS there":          {strings.Replace(newBackend(t, "http", answering).URL(), "http", "https", 1), true},
+		"handshake without end": {"https://" + silent(t), true},
+		"certificate":           {"", true},
+		"closed":                {closing("http"), false},
+		"closed, TLS":           {closing("https1"), false},
+		"closed, h2c":           {closing("h2c"), false},
+		"closed, HTTP/2":        {closing("h2"), false},
+	} {
+		for _, method := range []string{"GET", "PUT"} {
+			t.Run(name+" "+method, func(t *testing.T) {
+				var u *Upstream
+				if c.url == "" { // the system's roots do not know it
+					u = New(Options{Targets: newUpstream(t, Options{}, newBackend(t, "h2", answering).URL()).o.Targets})
+					defer u.Close()
+				} else {
+					u = newUpstream(t, Options{ConnectTimeout: 100 * time.Millisecond}, c.url)
+				}
+				var body io.Reader
+				if method == "PUT" {
+					body = strings.NewReader("x")
+				}
+				r, err := http.NewRequestWithContext(t.Context(), method, "http://x/", body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.GetBody = nil
+				resp, err := u.RoundTripper().RoundTrip(r)
+				if err == nil {
+					resp.Body.Close()
+					t.Fatal("answered")
+				}
+				var unreached *Unreached
+				if errors.As(err, &unreached) != c.unreached {
+					t.Errorf("%v", err)
+				}
+				if alive := u.targets[0].health.alive(u.now()); alive == c.unreached {
+					t.Errorf("alive: %v", alive)
+				}
+			})
+		}
 	}
 }
