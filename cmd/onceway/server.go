@@ -66,7 +66,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 		return nil, err
 	}
 	// Ports first: a store must not be touched by a process that cannot serve.
-	if s.listening, err = listen(c); err != nil {
+	if s.listening, err = listen(c, s.log); err != nil {
 		return nil, err
 	}
 	if s.operating, err = net.Listen("tcp", c.Admin.Listen); err != nil {
@@ -273,7 +273,7 @@ func (s *server) abort() {
 	}
 }
 
-func listen(c *config.Config) (net.Listener, error) {
+func listen(c *config.Config, log *slog.Logger) (net.Listener, error) {
 	l, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
@@ -281,7 +281,7 @@ func listen(c *config.Config) (net.Listener, error) {
 	if !c.TLS.Enabled() {
 		return l, nil
 	}
-	certificate, err := newReloadedCertificate(c.TLS.Cert, c.TLS.Key)
+	certificate, err := newReloadedCertificate(c.TLS.Cert, c.TLS.Key, log)
 	if err != nil {
 		l.Close()
 		return nil, fmt.Errorf("tls: %w", err)
