@@ -143,6 +143,8 @@ func TestRoutesTest(t *testing.T) {
 		{"POST", "/other", exitFailure, "refused    404 no-route"},
 		{"PUT", "/%5freconcile/v1/requests/a%2Fb/cancellation", exitOK, "answered   by the gateway itself"},
 		{"GET", "https://shop.example/.well-known/idempotency", exitOK, "answered   by the gateway itself"},
+		{"OPTIONS", "*", exitOK, "answered   by the gateway itself"},
+		{"OPTIONS", "http://shop.example", exitOK, "answered   by the gateway itself"},
 		{"POST", "/orders//7", exitFailure, "refused    400 path-ambiguous"},
 	} {
 		code, stdout, stderr := onceway(t, "routes", "test", "--config", file, tt.method, tt.url)

@@ -30,7 +30,7 @@ func newRoutesTestCommand() *cobra.Command {
 				return err
 			}
 			// Before any route, as the gateway does.
-			if t, err := route.ParseTarget(args[0], args[1], true); err == nil && gateway.Own(t.Path, c.Reconcile.BasePath) {
+			if t, err := route.ParseTarget(args[0], args[1], true); err == nil && (t.Path == "*" || gateway.Own(t.Path, c.Reconcile.BasePath)) {
 				return explainOwn(cmd.OutOrStdout(), t)
 			}
 			x, err := route.New(c.Routes).Explain(args[0], args[1])
