@@ -72,6 +72,8 @@ func TestOwnAddresses(t *testing.T) {
 		"/_reconcile/v1/requests/a%41%2Fb":                        404, // another key
 		"/_reconcile/v1/requests/a%2541/b":                        404,
 		"/_reconcile/v1/nothing":                                  404,
+		"/_reconcile/v1/requests?state=unknown;limit=1":           400, // it would be answered without the filter,
+		"/_reconcile/v1/requests?since=%":                         400, // and from the start
 		"/.well-known/idempotency":                                200,
 		"/.well-known/%69dempotency/problems/request%2Dtoo-large": 200,
 	} {

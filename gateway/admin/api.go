@@ -290,8 +290,11 @@ func (a *api) GetProblemPage(_ context.Context, in generated.GetProblemPageReque
 	}), nil
 }
 
-// onlyThese refuses a query with other parameters than names, or with one of them twice.
+// onlyThese refuses a query with other parameters than names, with one of them twice, or of which a part cannot be read.
 func onlyThese(r *http.Request, names []string) error {
+	if p, ok := strict.Query(r); !ok {
+		return refused{p}
+	}
 	for name, values := range r.URL.Query() {
 		if !slices.Contains(names, name) || len(values) != 1 {
 			return refused{problem.NewRequestMalformed("This address knows the parameters " + strings.Join(names, ", ") + ", each once.")}

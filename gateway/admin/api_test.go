@@ -387,7 +387,8 @@ func TestLists(t *testing.T) {
 		t.Errorf("%d records on all pages, want %d", seen, len(all))
 	}
 	for _, query := range []string{"?state=lost", "?state=unseen", "?age=long", "?age=-1s", "?max_age=0", "?trace=1", "?trace=" + strings.Repeat("0", 32),
-		"?operation=x", "?contradicted=1", "?limit=0", "?limit=501", "?limit=x", "?cursor=x", "?status=unknown", "?state=unknown&state=executing"} {
+		"?operation=x", "?contradicted=1", "?limit=0", "?limit=501", "?limit=x", "?cursor=x", "?status=unknown", "?state=unknown&state=executing",
+		"?limit=1&caller=%zz", "?state=unknown;limit=1"} {
 		o.wants(query, o.send("GET", "/admin/v1/requests"+query, ""), 400, "request-malformed")
 	}
 }

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/strict"
 	"github.com/onceway/onceway/idempotency"
 	generated "github.com/onceway/onceway/openapi/admin"
 )
@@ -58,14 +58,56 @@ func (a *api) readResolution(w http.ResponseWriter, r *http.Request) (said gener
 	if err != nil {
 		return said, malformed("The content of the request is not whole.")
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&said); err != nil || d.Decode(new(any)) != io.EOF {
+	if !parseResolution(body, &said) {
 		return said, malformed("The content is one JSON object with the members outcome, evidence, and if needed " +
-			"attempt, response and acknowledge_spool.")
+			"attempt, response and acknowledge_spool, each once.")
 	}
 	return said, check(&said)
 }
+
+// parseResolution reads a resolution strictly: it cannot be taken back, and must not be what we guess.
+func parseResolution(content []byte, said *generated.Resolution) bool {
+	var response, headers json.RawMessage
+	if !readMembers(content, map[string]any{"outcome": &said.Outcome, "evidence": &said.Evidence, "attempt": &said.Attempt,
+		"acknowledge_spool": &said.AcknowledgeSpool, "response": &response}) {
+		return false
+	}
+	if isAbsent(response) {
+		return true
+	}
+	said.Response = &generated.ResolvedResponse{}
+	if !readMembers(response, map[string]any{"status": &said.Response.Status, "headers": &headers, "body": &said.Response.Body,
+		"body_encoding": &said.Response.BodyEncoding}) {
+		return false
+	}
+	if isAbsent(headers) {
+		return true
+	}
+	lines, why := strict.Members(headers)
+	said.Response.Headers = make(map[string]generated.FieldValues, len(lines))
+	for name, value := range lines {
+		var values generated.FieldValues
+		if json.Unmarshal(value, &values) != nil {
+			return false
+		}
+		said.Response.Headers[name] = values
+	}
+	return why == ""
+}
+
+// readMembers reads each member of an object into what stands for its name. None may be there twice, or have another name.
+func readMembers(content []byte, into map[string]any) bool {
+	members, why := strict.Members(content)
+	for name, value := range members {
+		at, known := into[name]
+		if !known || json.Unmarshal(value, at) != nil {
+			return false
+		}
+	}
+	return why == ""
+}
+
+func isAbsent(value json.RawMessage) bool { return value == nil || string(value) == "null" }
 
 func malformed(detail string) error { return refused{problem.NewRequestMalformed(detail)} }
 

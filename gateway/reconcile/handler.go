@@ -109,6 +109,9 @@ func (a *api) mount(e *echo.Echo, p *strict.Path) {
 				return err
 			}
 		}
+		if p, ok := strict.Query(c.Request()); !ok {
+			return refused{p}
+		}
 		strict.JoinLines(c)
 		return h(c)
 	}))

@@ -1,16 +1,14 @@
 package reconcile
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/onceway/onceway/gateway/problem"
+	"github.com/onceway/onceway/gateway/strict"
 	"github.com/onceway/onceway/idempotency"
 	"github.com/onceway/onceway/openapi/reconciliation"
 )
@@ -18,10 +16,7 @@ import (
 // parseQuery reads a query strictly: member names are compared exactly, and none may be unknown or be there
 // twice. What a server guesses, a client believes. The error is a refusal.
 func parseQuery(content []byte) (q reconciliation.Query, err error) {
-	if !utf8.Valid(content) {
-		return q, malformedQuery("it is not UTF-8")
-	}
-	members, why := membersOf(content)
+	members, why := strict.Members(content)
 	if why != "" {
 		return q, malformedQuery(why)
 	}
@@ -44,38 +39,6 @@ func parseQuery(content []byte) (q reconciliation.Query, err error) {
 		return reconciliation.Query{}, malformedQuery("keys is missing")
 	}
 	return q, nil
-}
-
-// membersOf splits an object, and says why it is none.
-func membersOf(content []byte) (members map[string]json.RawMessage, why string) {
-	const notOne = "it is not one JSON object"
-	d := json.NewDecoder(bytes.NewReader(content))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, notOne
-	}
-	members = make(map[string]json.RawMessage)
-	for d.More() {
-		t, err := d.Token()
-		name, ok := t.(string)
-		if err != nil || !ok {
-			return nil, notOne
-		}
-		if _, twice := members[name]; twice {
-			return nil, "a member is there twice"
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return nil, notOne
-		}
-		members[name] = value
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, notOne
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, notOne
-	}
-	return members, ""
 }
 
 // parseKeys reads keys as they are, without the quotes or the percent signs of other places. One that is

@@ -3,6 +3,7 @@ package strict
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -39,6 +40,15 @@ func JoinLines(c echo.Context) {
 		r.Header[name] = []string{strings.Join(lines, ", ")}
 	}
 	c.SetRequest(r)
+}
+
+// Query reports whether a query can be read, and otherwise the problem that it is. What net/url cannot read it leaves
+// out, and who asked for a filter or a cursor would be answered without it.
+func Query(r *http.Request) (p problem.Problem, ok bool) {
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		return problem.NewRequestMalformed("The query cannot be read: it has a semicolon, or a % that begins no escape."), false
+	}
+	return p, true
 }
 
 // Refusal returns the problem for what generated code has refused by itself: a parameter that it could not

@@ -159,6 +159,10 @@ var mutants = []mutant{
 	{name: "key in a path decoded twice", file: "gateway/strict/bind.go", pkg: "gateway/strict", test: "TestSetParam", quick: true,
 		edits: change(`	u.RawPath = ""
 `, ``)},
+	{name: "half a query answered", file: "gateway/strict/bind.go", pkg: "gateway/admin", test: "TestLists",
+		edits: change(`if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {`, `if _, err := url.ParseQuery(r.URL.RawQuery); err != nil && false {`)},
+	{name: "a resolution says two things", file: "gateway/strict/members.go", pkg: "gateway/admin", test: "TestResolutionsThatAreRefused",
+		edits: change(`_, twice := members[name]; twice {`, `_, twice := members[name]; twice && false {`)},
 	{name: "filter that nobody applies", file: "gateway/admin/api.go", pkg: "gateway/admin", test: "TestLists",
 		edits: change(`; known != nil && err != nil {`, `; known != nil && err != nil && false {`)},
 	{name: "answers that others share decorated in place", file: "gateway/decorate/decorate.go", pkg: "gateway/decorate", test: "TestOrders", quick: true,
