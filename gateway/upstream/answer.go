@@ -40,7 +40,12 @@ func receive(resp *http.Response, r *Request, dir string) (Outcome, idempotency.
 		return nil, CauseOversize, errOversize
 	}
 	a := Answered{Status: resp.StatusCode, Header: resp.Header}
-	if none && resp.ProtoMajor < 2 {
+	if none && resp.ProtoMajor >= 2 && resp.ContentLength > 0 {
+		if cause, err := endsAtOnce(resp.Body); err != nil {
+			return nil, cause, err
+		}
+	}
+	if none && (resp.ProtoMajor < 2 || resp.ContentLength > 0) {
 		a.Digest = emptyDigest
 		return a, "", nil
 	}
@@ -55,6 +60,19 @@ func receive(resp *http.Response, r *Request, dir string) (Outcome, idempotency.
 		a.Trailer = resp.Trailer
 	}
 	return a, "", nil
+}
+
+// endsAtOnce returns a cause or an error unless there is nothing in the content of an answer over HTTP/2 whose status allows
+// none. Where its head names a length, as that of a 304 may (RFC 9110, section 8.6), net/http misses that content.
+func endsAtOnce(content io.Reader) (idempotency.Cause, error) {
+	switch n, err := io.ReadFull(content, make([]byte, 1)); {
+	case n > 0:
+		return CauseMalformed, errLengths
+	case err == io.EOF, err == io.ErrUnexpectedEOF:
+		return "", nil
+	default:
+		return "", err
+	}
 }
 
 // validStatus reports whether a status line, from its code on, begins with one (RFC 9110, section 15). net/http also

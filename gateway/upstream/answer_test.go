@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -470,4 +471,27 @@ func TestContentOfAHeadResponseOnHTTP2(t *testing.T) {
 	r.Method = http.MethodHead
 	wantAnswer(t, send(t, u, r), "")
 	wantUnknown(t, send(t, u, post("op", nil)), CauseTruncated) // END_STREAM came five bytes early
+}
+
+// A 304 says how long the content is that it does not have, over HTTP/2 as well (RFC 9110, section 8.6).
+func TestLengthsOfWhatHasNoContent(t *testing.T) {
+	for _, c := range []struct {
+		status, content string
+		whole           bool
+	}{{"304", "", true}, {"204", "", true}, {"304", "hello", false}, {"304", "h", false}, {"200", "", false}} {
+		b := newBackend(t, "h2c", func(e *event) {
+			if e.moment != executed {
+				return
+			}
+			a := e.answer.(answer2)
+			a.head(c.content == "", ":status", c.status, "content-length", strconv.Itoa(max(1, len(c.content))))
+			if c.content != "" {
+				a.WriteData(a.stream, true, []byte(c.content))
+			}
+		})
+		out := send(t, newUpstream(t, Options{}, b.URL()), post("op", nil))
+		if a, ok := out.(Answered); ok != c.whole || ok && (a.Length != 0 || a.Digest != emptyDigest) {
+			t.Errorf("%s %q: %s", c.status, c.content, describe(out))
+		}
+	}
 }
