@@ -200,8 +200,12 @@ func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 			if !passes(resp) {
 				return errNoAnswer
 			}
-			if resp.ContentLength < 0 {
-				delete(resp.Header, "Content-Length") // of HTTP/2: more than one, or none that net/http believes
+			if resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
+				resp.Body.Close()
+				resp.Body = http.NoBody // over HTTP/2 net/http misses what a length in the head names
+			}
+			if resp.ContentLength < 0 || resp.StatusCode == http.StatusNoContent {
+				delete(resp.Header, "Content-Length") // of HTTP/2: more than one, or none that net/http believes; or none that may be
 			}
 			for name := range answers {
 				delete(resp.Header, name)

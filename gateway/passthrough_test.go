@@ -528,6 +528,44 @@ func TestOddAnswersOfHTTP2(t *testing.T) {
 	}
 }
 
+// What has no content by its status is whole, whatever length it names: a 304 may name one, that of what it speaks of. A 204
+// names none (RFC 9110, section 8.6), or clients of HTTP/2 would take it for malformed.
+func TestLengthsOfNoContent(t *testing.T) {
+	for _, status := range []string{"204", "304"} {
+		for protocol, address := range map[string]string{
+			"http": serveRawly(t, answerWhole("HTTP/1.1 "+status+" X\r\nConnection: close\r\nContent-Length: 5\r\n\r\n")).address,
+			"h2c":  serveHTTP2Rawly(t, []string{":status=" + status + ", content-length=5"}, ""),
+		} {
+			f := startAt(t, protocol+"://"+address, allRequired).dialHTTP2(t)
+			f.ask(1, true, "GET")
+			f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+			for ended := false; !ended; {
+				got, err := f.ReadFrame()
+				if err != nil {
+					t.Fatal(err)
+				}
+				switch got := got.(type) {
+				case *http2.MetaHeadersFrame:
+					ended = got.StreamEnded()
+					if got.PseudoValue("status") != status {
+						t.Errorf("%s, %s: answered %s", protocol, status, got.PseudoValue("status"))
+					}
+					for _, field := range got.RegularFields() {
+						if field.Name == "content-length" && status == "204" {
+							t.Errorf("%s: a 204 with a length", protocol)
+						}
+					}
+				case *http2.DataFrame:
+					ended = got.StreamEnded()
+				case *http2.RSTStreamFrame:
+					t.Errorf("%s, %s: %v", protocol, status, got.ErrCode)
+					ended = true
+				}
+			}
+		}
+	}
+}
+
 // What a backend does not say of its content, nobody guesses.
 func TestNoContentTypeIsInvented(t *testing.T) {
 	b := serveRawly(t, answerWhole("HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"))
