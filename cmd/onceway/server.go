@@ -111,11 +111,7 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 func (s *server) serve(operators http.Handler) {
 	quiet := telemetry.NetHTTP(s.log)
 	s.public = newPublic(s.gateway, quiet)
-	s.admin = &http.Server{
-		Handler:           admin.Handler(admin.Options{Checks: s.checks(), Metrics: s.telemetry.metrics, API: operators, Spool: s.spoolStatus, Log: s.log}),
-		ErrorLog:          quiet,
-		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute,
-	}
+	s.admin = newAdmin(admin.Handler(admin.Options{Checks: s.checks(), Metrics: s.telemetry.metrics, API: operators, Spool: s.spoolStatus, Log: s.log}), quiet)
 	run := func(name string, server *http.Server, l net.Listener) {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("%s listener: %w", name, err)
@@ -140,6 +136,18 @@ func newPublic(h http.Handler, faults *log.Logger) *http.Server {
 		HTTP2: &http.HTTP2Config{WriteByteTimeout: stuckFor},
 
 		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
+}
+
+// newAdmin returns the server of the operators' listener.
+func newAdmin(h http.Handler, faults *log.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ErrorLog: faults,
+		ReadHeaderTimeout: 15 * time.Second, IdleTimeout: 2 * time.Minute,
+
+		// Also of content that nobody wants, for which net/http waits with the answer. It is longer than calls take: the
+		// context of what runs then ends, as if its client had left.
+		ReadTimeout: time.Minute,
 	}
 }
 

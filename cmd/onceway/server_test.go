@@ -54,3 +54,29 @@ func TestAStuckConnectionIsClosed(t *testing.T) {
 		t.Fatal("the answer still waits for its client")
 	}
 }
+
+// Whoever declares content, and does not send it, holds no connection of the operators' listener for long, even where nobody
+// wants that content: net/http waits for it before it answers.
+func TestOperatorsListenerWaitsForNoContent(t *testing.T) {
+	server := newAdmin(http.NotFoundHandler(), slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug))
+	if server.ReadTimeout <= 0 || server.ReadTimeout > time.Minute {
+		t.Fatal("no request ever has to be whole")
+	}
+	server.ReadTimeout = 50 * time.Millisecond
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go server.Serve(l)
+	defer server.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx")
+	if _, err := io.ReadAll(c); err != nil {
+		t.Errorf("the connection is still there: %v", err)
+	}
+}
