@@ -108,9 +108,9 @@ func (a *api) mount(e *echo.Echo, p *strict.Path) {
 			if err := a.authenticate(c, p.Has("key")); err != nil {
 				return err
 			}
-		}
-		if p, ok := strict.Query(c.Request()); !ok {
-			return refused{p}
+			if p, ok := strict.Query(c.Request()); !ok {
+				return refused{p}
+			}
 		}
 		strict.JoinLines(c)
 		return h(c)
