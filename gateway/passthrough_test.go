@@ -307,6 +307,7 @@ func TestAnEmptyUploadThatEndsLate(t *testing.T) {
 	b := serveRawly(t, answerWhole("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"))
 	c := startAt(t, "http://"+b.address, allRequired).dialHTTP2(t)
 	c.ask(1, false, "PUT", hpack.HeaderField{Name: "content-length", Value: "0"})
+	c.WriteData(1, true, nil)
 	for {
 		f, err := c.ReadFrame()
 		if err != nil {
