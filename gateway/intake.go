@@ -5,6 +5,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/textproto"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -177,14 +179,41 @@ func dateHeader(h http.Header, name string) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if len(lines) == 1 {
-		if at, err := time.Parse(time.RFC3339, strings.TrimSpace(lines[0])); err == nil {
+		if at, ok := parseDate(textproto.TrimString(lines[0])); ok {
 			if at.IsZero() {
 				at = at.Add(time.Microsecond)
 			}
-			return at.UTC(), nil
+			return at, nil
 		}
 	}
 	return time.Time{}, &refusal{problem.NewRequestMalformed(name + " must be one RFC 3339 date, such as 2026-01-31T12:00:00Z.")}
+}
+
+// dateTime is the grammar of RFC 3339, section 5.6, with the second of a leap second apart.
+var dateTime = regexp.MustCompile(`^(\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):[0-5]\d:)(?:[0-5]\d|(60))(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$`)
+
+// parseDate reads an RFC 3339 date. time.Parse alone takes hours of one digit and commas, which are none, and does not
+// take lower case and leap seconds, which are.
+func parseDate(s string) (at time.Time, ok bool) {
+	m := dateTime.FindStringSubmatch(s)
+	if m == nil {
+		return at, false
+	}
+	leaps := m[2] != ""
+	if leaps {
+		s = m[1] + "59" + m[3] + m[4]
+	}
+	at, err := time.Parse(time.RFC3339, strings.ToUpper(s))
+	if err != nil {
+		return at, false // no such day
+	}
+	if at = at.UTC(); leaps {
+		if at.Hour() != 23 || at.Minute() != 59 {
+			return at, false // RFC 3339, section 5.7: it is the last of its day, in UTC
+		}
+		at = at.Add(time.Second) // our clocks do not know it
+	}
+	return at, true
 }
 
 // firstSent returns the date of the first attempt: the key's own, or else the header's. A date more
@@ -194,14 +223,13 @@ func firstSent(h http.Header, key idempotency.Key, scheme idempotency.KeyDate, n
 	if err != nil {
 		return time.Time{}, err
 	}
-	at, dated := key.Date(scheme)
-	if !dated {
-		at = header
+	own, _ := key.Date(scheme)
+	for _, at := range [...]time.Time{own, header} {
+		if !at.IsZero() && !at.After(now.Add(idempotency.MaxDateAhead)) {
+			return at, nil
+		}
 	}
-	if at.After(now.Add(idempotency.MaxDateAhead)) {
-		return time.Time{}, nil
-	}
-	return at, nil
+	return time.Time{}, nil
 }
 
 // readBody reads the whole body within max, and how much of the budget it took.

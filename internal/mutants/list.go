@@ -55,6 +55,15 @@ var mutants = []mutant{
 		edits: change(`case k.Purged != nil && `, `case false && k.Purged != nil && `)},
 	{name: "a clock that ran on has new keys refused", file: "idempotency/purged.go", pkg: "idempotency", test: "TestPurgedKeys", quick: true,
 		edits: change(`case ahead.After(now):`, `case false:`)},
+	{name: "date far ahead hides the date of the header", file: "gateway/intake.go", pkg: "gateway", test: "TestDateAheadOfItsTimeHidesNone",
+		edits: change(`if !at.IsZero() && !at.After(now.Add(idempotency.MaxDateAhead)) {
+			return at, nil
+		}`, `if at.After(now.Add(idempotency.MaxDateAhead)) {
+			return time.Time{}, nil
+		}
+		if !at.IsZero() {
+			return at, nil
+		}`)},
 	{name: "old key without a record is cancelled", file: "idempotency/cancel.go", pkg: "idempotency", test: "TestCancel",
 		edits: change(`if tooOld {`, `if tooOld && false {`)},
 	{name: "cancelled though it is out", file: "idempotency/cancel.go", pkg: "idempotency", test: "TestCancelWhatIsOutThoughTheStoreForgotIt",

@@ -19,6 +19,7 @@ func keyTooOldAnswers(t *testing.T, at *table) {
 		"ulid":       {Key: ulid(old), Path: "/ulid", Body: "a"},
 		"first sent": {Key: newKey(), Body: "a", Header: rig.Header("Idempotency-First-Sent", old.Format(time.RFC3339))},
 		"undated":    {Key: uuidv7(old), Path: "/undated", Body: "a", Header: rig.Header("Idempotency-First-Sent", old.Format(time.RFC3339))},
+		"no date":    {Key: uuidv7(time.Now().Add(48 * time.Hour)), Body: "a", Header: rig.Header("Idempotency-First-Sent", old.Format(time.RFC3339))},
 	} {
 		a := at.g.Do(t, r)
 		a.Is(t, keyTooOld)
