@@ -17,11 +17,12 @@ func serveContent(w http.ResponseWriter, r *http.Request, content []byte) (p pro
 	h := w.Header()
 	tag := h.Get("ETag")
 	held := &withheld{ResponseWriter: w}
+	r = inOneLine(r, "If-Match", "If-None-Match")
 	if asked := r.Header.Get("Range"); asked != "" {
 		ranges, ok := byteRanges(asked, len(content))
 		r = r.Clone(r.Context())
 		r.Header.Set("Range", ranges)
-		if !ok || len(content) == 0 {
+		if !ok || len(content) == 0 || r.Method != http.MethodGet {
 			r.Header.Del("Range") // to be ignored: RFC 9110 section 14.2
 		}
 	}
@@ -39,6 +40,20 @@ func serveContent(w http.ResponseWriter, r *http.Request, content []byte) (p pro
 	}
 	h.Set("ETag", tag)
 	return p, true
+}
+
+// inOneLine returns r with one line of each of these lists (RFC 9110 section 5.3): http.ServeContent reads the first alone.
+func inOneLine(r *http.Request, names ...string) *http.Request {
+	in := r
+	for _, name := range names {
+		if lines := in.Header[name]; len(lines) > 1 {
+			if r == in {
+				r = in.Clone(in.Context())
+			}
+			r.Header.Set(name, strings.Join(lines, ", "))
+		}
+	}
+	return r
 }
 
 // byteRanges returns what a field asks for of a content of this size; ok is false if the field does not have the
