@@ -307,6 +307,7 @@ func (g *Gateway) answerAsWhole(w *recorder, r *http.Request) {
 	ev := g.observer.Start(r, g.unrouted)
 	defer func() { ev.End(w.status) }()
 	w.Header().Set("Content-Length", "0")
+	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
 }
 

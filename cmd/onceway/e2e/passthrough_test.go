@@ -140,7 +140,7 @@ func optionsOfTheServer(t *testing.T, g *rig.Gateway, _ *ledger.Backend) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if resp.StatusCode != 200 || resp.ContentLength != 0 {
+		if resp.StatusCode != 200 || resp.ContentLength != 0 || resp.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %+v", target, resp)
 		}
 		if more, err := io.ReadAll(in); len(more) > 0 {
