@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +14,8 @@ type preferences struct {
 }
 
 // parsePrefer reads Prefer fields. Of a repeated preference the first counts; a value that is no
-// number of seconds is ignored, as the RFC asks of preferences that are not understood.
+// number of seconds is ignored, as the RFC asks of preferences that are not understood. One that is larger than we can
+// count is the largest that we can (RFC 9111, section 1.2.2).
 func parsePrefer(lines []string) preferences {
 	p := preferences{wait: -1}
 	for _, pref := range splitPreferences(lines) {
@@ -22,7 +24,7 @@ func parsePrefer(lines []string) preferences {
 		case "respond-async":
 			p.respondAsync = true
 		case "wait":
-			if n, err := strconv.ParseUint(value, 10, 31); err == nil && p.wait < 0 {
+			if n, err := strconv.ParseUint(value, 10, 31); (err == nil || errors.Is(err, strconv.ErrRange)) && p.wait < 0 {
 				p.wait = time.Duration(n) * time.Second
 			}
 		}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ func TestParsePrefer(t *testing.T) {
 		{[]string{"wait=5, wait=7"}, preferences{wait: 5 * time.Second}, nil},
 		{[]string{`Wait="5"`}, preferences{wait: 5 * time.Second}, nil},
 		{[]string{"wait = 5; x=y"}, preferences{wait: 5 * time.Second}, nil},
+		{[]string{"wait=99999999999999999999, wait=1"}, preferences{wait: math.MaxInt32 * time.Second}, nil},
 		{[]string{"wait=-1"}, preferences{wait: -1}, nil},
 		{[]string{"wait=soon"}, preferences{wait: -1}, nil},
 		{[]string{"respond-async", "wait=3"}, preferences{wait: 3 * time.Second, respondAsync: true}, nil},
