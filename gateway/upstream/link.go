@@ -87,6 +87,9 @@ func (l *link) exchange(ctx context.Context, t *target, r *Request) Outcome {
 		}
 	}
 	if _, err := l.Conn.Write(message); err != nil {
+		if _, ok := l.Conn.(*tls.Conn); ok && errors.Is(err, errDead) && l.unasked() == nil {
+			err = errCrossed
+		}
 		return l.failed(ctx, r, nil, evidence{step: stepExchange, err: err})
 	}
 	rest := l.write(r.Body[sent:])

@@ -1,11 +1,17 @@
 package upstream
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -320,5 +326,85 @@ func TestCancelledIsNoTimeout(t *testing.T) {
 				t.Error("reported as a timeout")
 			}
 		})
+	}
+}
+
+// ticketed is the server's end of a TLS connection that holds the last record of the server's first flight back, its
+// ticket, until it is told.
+type ticketed struct {
+	net.Conn
+	send, sent chan struct{} // nil: nothing is held back
+}
+
+func (c *ticketed) Write(flight []byte) (int, error) {
+	if c.send == nil {
+		return c.Conn.Write(flight)
+	}
+	last := 0
+	for next := 0; next < len(flight); next += 5 + int(binary.BigEndian.Uint16(flight[next+3:])) {
+		last = next
+	}
+	n, err := c.Conn.Write(flight[:last])
+	if err != nil {
+		return n, err
+	}
+	<-c.send
+	n, err = c.Conn.Write(flight[last:])
+	close(c.sent)
+	c.send = nil
+	return last + n, err
+}
+
+// A ticket that comes between the last look at a fresh connection and the first byte costs a connection, and not the
+// attempt. (Go's servers send theirs with the handshake, and only to clients that keep them; others' come just behind it.)
+func TestATicketThatCrossesARequest(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var crossing []*ticketed
+	var executed atomic.Int32
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			end := &ticketed{Conn: c}
+			mu.Lock()
+			if len(crossing) < mostCrossed {
+				end.send, end.sent = make(chan struct{}), make(chan struct{})
+				crossing = append(crossing, &ticketed{send: end.send, sent: end.sent})
+			}
+			mu.Unlock()
+			work.Go(func() {
+				defer c.Close()
+				top := tls.Server(end, &tls.Config{Certificates: []tls.Certificate{certificate().cert}, NextProtos: []string{"http/1.1"}})
+				if _, err := http.ReadRequest(bufio.NewReader(top)); err == nil {
+					executed.Add(1)
+					io.WriteString(top, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndone")
+				}
+			})
+		}
+	})
+	defer work.Wait()
+	defer l.Close()
+	u := newUpstream(t, Options{TLS: &tls.Config{RootCAs: certificate().pool, ClientSessionCache: tls.NewLRUClientSessionCache(1)}}, "https://"+l.Addr().String())
+	r, looked := post("op", nil), 0
+	r.Ready = func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if looked < len(crossing) {
+			close(crossing[looked].send)
+			<-crossing[looked].sent
+			looked++
+		}
+		return nil
+	}
+	wantAnswer(t, sendWithin(t, u, r, 10*time.Second), "done")
+	if n := executed.Load(); n != 1 || looked != mostCrossed {
+		t.Errorf("executed %d times, after %d tickets", n, looked)
 	}
 }

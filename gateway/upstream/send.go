@@ -12,8 +12,8 @@ var errNoTarget = errors.New("the upstream has no targets")
 // or after ctx ends.
 //
 // Only what is proven to have written nothing is tried elsewhere: a request whose kept-alive
-// connection turned out to be dead moves to a fresh one, and one that could not be connected to a
-// target goes to the other targets, once each.
+// connection turned out to be dead, or that something of TLS has crossed, moves to a fresh one, and one
+// that could not be connected to a target goes to the other targets, once each.
 func (u *Upstream) Send(ctx context.Context, r *Request) Outcome {
 	if len(u.targets) == 1 {
 		return u.targets[0].send(ctx, r)
@@ -50,20 +50,27 @@ func unreachable(o Outcome) bool {
 	return ok && (n.Cause == CauseDialFailed || n.Cause == CauseDialTimeout || n.Cause == CauseTLSFailed)
 }
 
+// mostCrossed is how many connections in a row may be given up because something of TLS crossed the request. It is rare
+// for one: no more than that part of them in which it comes within some ten microseconds.
+const mostCrossed = 3
+
 func (t *target) send(ctx context.Context, r *Request) Outcome {
 	c, failed := t.connect(ctx, r.Deadline, false)
-	if failed != nil {
-		return classify(*failed)
+	for crossed := 0; failed == nil; {
+		out := t.exchange(ctx, c, r)
+		n, ok := out.(NotSent)
+		if !ok || n.Cause != CauseZeroBytes || r.ended(ctx) != nil {
+			return out
+		}
+		if !c.reused {
+			if crossed++; crossed > mostCrossed || !errors.Is(n.Err, errCrossed) {
+				return out
+			}
+		}
+		t.up.o.Observer.Moved(t.up.o.Name, t.address)
+		c, failed = t.connect(ctx, r.Deadline, true)
 	}
-	out := t.exchange(ctx, c, r)
-	if n, ok := out.(NotSent); !ok || n.Cause != CauseZeroBytes || !c.reused || r.ended(ctx) != nil {
-		return out
-	}
-	t.up.o.Observer.Moved(t.up.o.Name, t.address)
-	if c, failed = t.connect(ctx, r.Deadline, true); failed != nil {
-		return classify(*failed)
-	}
-	return t.exchange(ctx, c, r)
+	return classify(*failed)
 }
 
 // exchange writes the request to c and reads the response.

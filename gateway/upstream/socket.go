@@ -12,6 +12,10 @@ import (
 var (
 	errSealed = errors.New("connection is sealed")
 	errDead   = errors.New("the connection had ended, or something had arrived on it, before the request")
+
+	// errCrossed is of connections that are as good as new: what had arrived was TLS's own, such as the tickets that servers
+	// send just after the handshake, but TLS writes nothing more once a write has been refused.
+	errCrossed = errors.New("something of TLS had arrived on the connection just before the request")
 )
 
 // socket is a TCP connection that knows how many bytes the kernel took from us.

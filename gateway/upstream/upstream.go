@@ -35,8 +35,8 @@ type Observer interface {
 	// Dialed reports one attempt to connect to a target, for example "10.0.0.1:9000". The cause is
 	// empty if it succeeded.
 	Dialed(upstream, target string, took time.Duration, cause idempotency.Cause)
-	// Moved reports that a kept-alive connection died before a byte of a request was written to it,
-	// so that the request moved to a fresh one.
+	// Moved reports that a kept-alive connection died before a byte of a request was written to it, or that
+	// something of TLS crossed the request, so that it moved to a fresh one.
 	Moved(upstream, target string)
 }
 
