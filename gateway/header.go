@@ -5,6 +5,8 @@ import (
 	"net/textproto"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/onceway/onceway/gateway/caller"
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/upstream"
@@ -106,13 +108,14 @@ func (f *fieldsToBackend) Set(name, value string) {
 func (f *fieldsToBackend) Get(string) string { return "" }
 func (f *fieldsToBackend) Keys() []string    { return nil }
 
-// fromBackend removes from h, in place, what is of one connection and what only Onceway may say.
+// fromBackend removes from h, in place, what is of one connection and what only Onceway may say. And what has no name: net/http
+// reads a space before the colon as a part of it (RFC 9112, section 5.1), and so a Set-Cookie would not be known for one.
 func fromBackend(h http.Header) {
 	for name := range connectionNamed(h) {
 		delete(h, name)
 	}
 	for name := range h {
-		if hopByHop[name] || answers[name] {
+		if hopByHop[name] || answers[name] || !httpguts.ValidHeaderFieldName(name) {
 			delete(h, name)
 		}
 	}

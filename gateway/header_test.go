@@ -55,6 +55,7 @@ func TestStorable(t *testing.T) {
 		"Idempotency-State":           {"forged"},
 		"Idempotent-Replayed":         {"true"},
 		"Set-Cookie":                  {"a=1"},
+		"set-cookie ":                 {"a=2"}, // as net/http reads it
 		"Www-Authenticate":            {"Basic"},
 		"Date":                        {"now"},
 		"Age":                         {"1"},
