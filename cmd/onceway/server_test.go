@@ -26,17 +26,7 @@ func TestAStuckConnectionIsClosed(t *testing.T) {
 		t.Fatal("no connection is ever closed")
 	}
 	server.HTTP2.WriteByteTimeout = 50 * time.Millisecond
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go server.Serve(l)
-	defer server.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := dialed(t, server)
 	io.WriteString(c, http2.ClientPreface)
 	f := http2.NewFramer(c, nil)
 	const most = 1<<31 - 1
@@ -63,20 +53,26 @@ func TestOperatorsListenerWaitsForNoContent(t *testing.T) {
 		t.Fatal("no request ever has to be whole")
 	}
 	server.ReadTimeout = 50 * time.Millisecond
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go server.Serve(l)
-	defer server.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	c := dialed(t, server)
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx")
 	if _, err := io.ReadAll(c); err != nil {
 		t.Errorf("the connection is still there: %v", err)
 	}
+}
+
+// dialed runs a server for a test, and returns a connection to it.
+func dialed(t *testing.T, server *http.Server) net.Conn {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
 }
