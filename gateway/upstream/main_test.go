@@ -63,6 +63,17 @@ func sendWithin(t testing.TB, u *Upstream, r *Request, d time.Duration) Outcome 
 	return u.Send(t.Context(), r)
 }
 
+// inTime calls attempt with ever longer deadlines until one was long enough for what was to happen before it: on a busy
+// machine a goroutine may have to wait longer for its turn than any deadline that a test would like to wait for.
+func inTime(t testing.TB, attempt func(deadline time.Duration) (enough bool)) {
+	t.Helper()
+	for d := 50 * time.Millisecond; !attempt(d); d *= 4 {
+		if d > 30*time.Second {
+			t.Fatalf("a deadline of %v was not enough", d)
+		}
+	}
+}
+
 // settle waits until the one HTTP/1.1 connection of u is back.
 func settle(u *Upstream) {
 	for t := u.targets[0]; ; runtime.Gosched() {

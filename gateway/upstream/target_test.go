@@ -27,12 +27,10 @@ func TestWhatNeverHadAConnectionWasNotSent(t *testing.T) {
 		{"refused TLS", "https://" + refusing(t), "dial-failed"},
 		{"unknown host", "http://nobody.invalid", "dial-failed"},
 		{"no TLS there", strings.Replace(plain.URL(), "http", "https", 1), "tls-failed"},
-		{"handshake without end", "https://" + silent(t), "tls-failed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			u := newUpstream(t, Options{ConnectTimeout: 100 * time.Millisecond}, tt.url)
-			out := send(t, u, post("op", nil))
+			out := send(t, newUpstream(t, Options{}, tt.url), post("op", nil))
 			if n, ok := out.(NotSent); !ok || string(n.Cause) != tt.want && tt.name != "unknown host" || n.Err == nil {
 				t.Errorf("got %s", describe(out))
 			}
@@ -54,12 +52,28 @@ func TestAnUntrustedCertificate(t *testing.T) {
 func TestADialThatTakesTooLong(t *testing.T) {
 	u := newUpstream(t, Options{ConnectTimeout: time.Nanosecond}, "http://"+silent(t))
 	wantNotSent(t, send(t, u, post("op", nil)), CauseDialTimeout)
+	url := "https://" + silent(t)
+	inTime(t, func(timeout time.Duration) bool {
+		out := send(t, newUpstream(t, Options{ConnectTimeout: timeout}, url), post("op", nil))
+		if n, ok := out.(NotSent); ok && n.Cause == CauseDialTimeout { // it did not come to the handshake
+			return false
+		}
+		wantNotSent(t, out, CauseTLSFailed)
+		return true
+	})
 }
 
 // The attempt may end while it is dialling: no connection, no effect.
 func TestTheDeadlineDuringTheDial(t *testing.T) {
 	u := newUpstream(t, Options{}, "https://"+silent(t))
-	wantNotSent(t, sendWithin(t, u, post("op", nil), 50*time.Millisecond), CauseTLSFailed)
+	inTime(t, func(deadline time.Duration) bool {
+		out := sendWithin(t, u, post("op", nil), deadline)
+		if n, ok := out.(NotSent); ok && n.Cause == CauseDialTimeout {
+			return false
+		}
+		wantNotSent(t, out, CauseTLSFailed)
+		return true
+	})
 	if !u.targets[0].health.alive(u.now()) {
 		t.Error("the attempt's own deadline counted against the target")
 	}
@@ -77,7 +91,14 @@ func TestTheDeadlineDuringTheDial(t *testing.T) {
 // speaks first.
 func TestAListenerThatNeverAccepts(t *testing.T) {
 	u := newUpstream(t, Options{}, "http://"+silent(t))
-	wantUnknown(t, sendWithin(t, u, post("op", []byte("body")), 50*time.Millisecond), CauseTimeout)
+	inTime(t, func(deadline time.Duration) bool {
+		out := sendWithin(t, u, post("op", []byte("body")), deadline)
+		if _, ok := out.(NotSent); ok {
+			return false
+		}
+		wantUnknown(t, out, CauseTimeout)
+		return true
+	})
 	u = newUpstream(t, Options{}, "h2c://"+silent(t))
 	wantNotSent(t, sendWithin(t, u, post("op", []byte("body")), 50*time.Millisecond), CauseDialTimeout)
 }
@@ -254,41 +275,56 @@ func TestCloseEndsIdleConnections(t *testing.T) {
 // A warm h2c connection whose writes stall: RoundTrip reports the deadline while the bytes are still on
 // our side, and they leave afterwards.
 func TestASlowWriteOnAWarmSharedConnection(t *testing.T) {
-	b := newBackend(t, "h2c", answering)
-	release := make(chan struct{})
-	r, err := nemesis.Listen(b.listener.Addr().String(), nemesis.First(nemesis.Plan{Up: nemesis.Flow{After: 300, Fault: nemesis.Hold, Release: release}}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	u := newUpstream(t, Options{}, b.url(r.Addr()))
-	wantAnswer(t, send(t, u, post("warm", nil)), "done warm")
-	wantUnknown(t, sendWithin(t, u, post("op", make([]byte, 60_000)), 50*time.Millisecond), CauseTimeout)
-	close(release)
-	wantAnswer(t, send(t, u, post("next", nil)), "done next") // not on the connection that stalled
-	if r.Accepted() != 2 || b.executed("op") > 1 {
-		t.Errorf("%d connections, executed %d times", r.Accepted(), b.executed("op"))
-	}
+	inTime(t, func(deadline time.Duration) bool {
+		b := newBackend(t, "h2c", answering)
+		release := make(chan struct{})
+		r, err := nemesis.Listen(b.listener.Addr().String(), nemesis.First(nemesis.Plan{Up: nemesis.Flow{After: 300, Fault: nemesis.Hold, Release: release}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		u := newUpstream(t, Options{}, b.url(r.Addr()))
+		wantAnswer(t, send(t, u, post("warm", nil)), "done warm")
+		out := sendWithin(t, u, post("op", make([]byte, 60_000)), deadline)
+		if _, ok := out.(NotSent); ok {
+			return false
+		}
+		wantUnknown(t, out, CauseTimeout)
+		close(release)
+		wantAnswer(t, send(t, u, post("next", nil)), "done next") // not on the connection that stalled
+		if r.Accepted() != 2 || b.executed("op") > 1 {
+			t.Errorf("%d connections, executed %d times", r.Accepted(), b.executed("op"))
+		}
+		return true
+	})
 }
 
 // The same over HTTP/1.1, where the kernel takes what it has room for.
 func TestASlowWriteOnAKeptConnection(t *testing.T) {
-	b := newBackend(t, "http", answering)
-	r, err := nemesis.Listen(b.listener.Addr().String(), nemesis.First(nemesis.Plan{Up: nemesis.Flow{After: 300, Fault: nemesis.Freeze}}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	u := newUpstream(t, Options{}, b.url(r.Addr()))
-	wantAnswer(t, send(t, u, post("warm", nil)), "done warm")
-	out := sendWithin(t, u, post("op", make([]byte, 32<<20)), 50*time.Millisecond)
-	wantUnknown(t, out, CauseTimeout)
-	if p := out.(Unknown).Phase; p != Writing {
-		t.Errorf("phase %v", p)
-	}
-	if b.executed("op") > 0 {
-		t.Error("executed")
-	}
+	body := make([]byte, 32<<20)
+	inTime(t, func(deadline time.Duration) bool {
+		const head = 300
+		b := newBackend(t, "http", answering)
+		r, err := nemesis.Listen(b.listener.Addr().String(), nemesis.First(nemesis.Plan{Up: nemesis.Flow{After: head, Fault: nemesis.Freeze}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		u := newUpstream(t, Options{}, b.url(r.Addr()))
+		wantAnswer(t, send(t, u, post("warm", nil)), "done warm")
+		out := sendWithin(t, u, post("op", body), deadline)
+		if _, ok := out.(NotSent); ok && !r.Conn(0).Up.Wait(head) {
+			return false
+		}
+		wantUnknown(t, out, CauseTimeout)
+		if p := out.(Unknown).Phase; p != Writing {
+			t.Errorf("phase %v", p)
+		}
+		if b.executed("op") > 0 {
+			t.Error("executed")
+		}
+		return true
+	})
 }
 
 // settleStream waits until net/http has put the stream of an answered request away.
@@ -399,7 +435,11 @@ func TestPassThroughWithoutAConnection(t *testing.T) {
 					u = New(Options{Targets: newUpstream(t, Options{}, newBackend(t, "h2", answering).URL()).o.Targets})
 					defer u.Close()
 				} else {
-					u = newUpstream(t, Options{ConnectTimeout: 100 * time.Millisecond}, c.url)
+					var o Options
+					if name == "handshake without end" {
+						o.ConnectTimeout = 100 * time.Millisecond
+					}
+					u = newUpstream(t, o, c.url)
 				}
 				var body io.Reader
 				if method == "PUT" {
