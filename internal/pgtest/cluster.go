@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -26,6 +24,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/onceway/onceway/internal/freeport"
 )
 
 // User is the superuser of every cluster; it needs no password.
@@ -47,6 +47,8 @@ type Cluster struct {
 	process  *os.Process
 	exited   <-chan struct{} // closed when process is gone
 	watchdog io.WriteCloser  // its end tells the watchdog to remove everything
+
+	releasePort func() // of TCP
 }
 
 // Mode says how a server is stopped.
@@ -152,11 +154,10 @@ func (c *Cluster) settle() error {
 		return err
 	}
 	if c.config.TCP {
-		port, err := freePort()
-		if err != nil {
+		var err error
+		if c.Port, c.releasePort, err = freeport.Take(); err != nil {
 			return err
 		}
-		c.Port = port
 	}
 	return nil
 }
@@ -255,6 +256,9 @@ func (c *Cluster) logTail() string {
 // remove stops the server and deletes its files.
 func (c *Cluster) remove() {
 	c.Stop(Immediate)
+	if c.releasePort != nil {
+		c.releasePort()
+	}
 	c.watchdog.Close()
 	os.RemoveAll(c.Dir)
 }
@@ -285,19 +289,6 @@ func socketRoot() string {
 		return dir
 	}
 	return "/tmp"
-}
-
-// freePort returns a port that nobody listens on. It is none of those that the kernel gives to whoever connects
-// somewhere, from 32768 on: a server that is to come, or to come back, would find it taken.
-func freePort() (port int, err error) {
-	for range 100 {
-		port = 16384 + rand.N(16384)
-		var l net.Listener
-		if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, err
 }
 
 // Owned makes a directory that the server may write, and returns its path.

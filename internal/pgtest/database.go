@@ -13,9 +13,10 @@ import (
 )
 
 // shared is the one cluster of a test process. It runs with fsync off: its tests are about answers,
-// not about power failures, and nothing survives the process anyway.
+// not about power failures, and nothing survives the process anyway. Autovacuum is off, which comes when it likes, locks
+// tables, and has transactions of its own.
 var shared = sync.OnceValues(func() (*Cluster, error) {
-	c, err := create(Config{Settings: map[string]string{"fsync": "off", "max_connections": "300"}})
+	c, err := create(Config{Settings: map[string]string{"fsync": "off", "autovacuum": "off", "max_connections": "300"}})
 	if err != nil {
 		return nil, err
 	}

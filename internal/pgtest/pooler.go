@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/onceway/onceway/internal/freeport"
 )
 
 // Pooler is a pgbouncer in transaction mode in front of a cluster.
@@ -29,10 +31,11 @@ func NewPooler(t testing.TB, c *Cluster) *Pooler {
 		}
 		t.Skip(what)
 	}
-	port, err := freePort()
+	port, release, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(release)
 	dir, err := os.MkdirTemp(socketRoot(), "onceway-pgbouncer-")
 	if err != nil {
 		t.Fatal(err)

@@ -3,11 +3,8 @@ package rig
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/onceway/onceway/internal/freeport"
 )
 
 // patience bounds every wait for something that must happen: far above what a loaded machine needs.
@@ -135,24 +134,16 @@ func (g *Gateway) Revive(t testing.TB) {
 	t.Fatalf("the gateway does not start within %v", patience)
 }
 
-// FixedPort returns a loopback address that will still be free after a restart: below the ports that the
-// kernel gives to outgoing connections. A gateway takes it by ONCEWAY_LISTEN and ONCEWAY_ADMIN_LISTEN.
+// FixedPort returns a loopback address that is the test's own to its end, and so still free after a restart. A gateway
+// takes it by ONCEWAY_LISTEN and ONCEWAY_ADMIN_LISTEN.
 func FixedPort(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))
-		l, err := net.Listen("tcp", address)
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.Close()
-		return address
+	port, release, err := freeport.Take()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return ""
+	t.Cleanup(release)
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 // launch keeps the thread that forks until the process is gone, because the kernel sends the
