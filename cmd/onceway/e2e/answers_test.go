@@ -301,10 +301,13 @@ func unknownAnswers(t *testing.T, at *table) {
 	broken := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Then: ledger.Close}}
 	at.g.Do(t, broken).Is(t, doubted)
 	at.g.Do(t, broken).Is(t, stillUnknown)
-	late := rig.Request{Path: "/hasty", Key: newKey(), Body: "a", Script: ledger.Script{Then: ledger.Hang}}
-	at.g.Do(t, late).Is(t, timedOut)
+	late, a := inTime(t, at.g, func() rig.Request {
+		return rig.Request{Path: "/hasty", Key: newKey(), Body: "a", Script: ledger.Script{Then: ledger.Hang}}
+	})
+	a.Is(t, timedOut)
 	at.g.Do(t, late).Is(t, stillUnknown)
 	for _, r := range []rig.Request{broken, late} {
+		at.g.Until(t, "it is executed", func() bool { return at.b.Effects(t, r.Key) > 0 })
 		wantEffects(t, at.b, r.Key, 1)
 		rec := wantState(t, at.g, r.Key, "unknown", 1)
 		if rec.Next != "reconcile" || rec.Response != nil || rec.Times.Settled == nil {

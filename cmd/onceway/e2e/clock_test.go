@@ -41,11 +41,11 @@ func TestOurselvesWallClock(t *testing.T) {
 			Tags: "onceway_testclock", Env: []string{"ONCEWAY_TEST_CLOCK=" + c.path},
 		})
 		settled := rig.Request{Key: newKey(), Body: "a"}
-		first := g.Do(t, settled)
+		first := insist(t, g, settled)
 		first.Is(t, executed)
 		for _, to := range []string{"1h", "-1h", "1h", "0s"} {
 			running := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Status: 201, After: newKey()}}
-			answer := g.Go(t, running)
+			answer := resent(t, g, running)
 			b.Await(t, running.Script.After, 1)
 			c.set(t, to)
 			again := running
@@ -54,7 +54,7 @@ func TestOurselvesWallClock(t *testing.T) {
 				t.Errorf("while it runs, a duplicate gets %d", a.Status)
 			}
 			fresh := rig.Request{Key: newKey(), Body: "a"}
-			g.Do(t, fresh).Is(t, executed)
+			insist(t, g, fresh).Is(t, executed)
 			g.Do(t, fresh).Is(t, replayed)
 			b.Open(t, running.Script.After)
 			if a := <-answer; a == nil {
@@ -76,7 +76,7 @@ func TestOurselvesWallClock(t *testing.T) {
 		}
 
 		lost := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
-		g.Go(t, lost)
+		resent(t, g, lost)
 		b.Await(t, lost.Script.After, 1)
 		g.Kill(t)
 		for _, to := range []string{"-1h", "1h"} {

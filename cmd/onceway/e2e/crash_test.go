@@ -37,7 +37,7 @@ func TestKilledWhileTheBackendWorks(t *testing.T) {
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: "lease: 2s"})
 		r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
-		answer := g.Go(t, r)
+		answer := resent(t, g, r)
 		b.Await(t, r.Script.After, 1)
 		g.Kill(t)
 		if a := <-answer; a != nil {

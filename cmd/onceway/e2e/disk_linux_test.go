@@ -89,10 +89,10 @@ func TestStoreDiskFull(t *testing.T) {
 			b := ledger.Start(t)
 			g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: quiet})
 			settled := rig.Request{Key: newKey(), Body: "a"}
-			first := g.Do(t, settled)
+			first := insist(t, g, settled)
 			first.Is(t, executed)
 			running := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey(), Big: 500_000}}
-			answer := g.Go(t, running)
+			answer := resent(t, g, running)
 			b.Await(t, running.Script.After, 1)
 
 			free := fill(t, dir)
@@ -123,7 +123,7 @@ func TestStoreDiskFull(t *testing.T) {
 				return g.Do(t, rig.Request{Key: last, Body: "a", Script: ledger.Script{Big: 100_000}}).Status == 200
 			})
 			g.Until(t, "the answer is recorded late", func() bool { return g.Get(t, recordPath(running.Key)).Record(t).State == "completed" })
-			g.Do(t, running).Is(t, replayed)
+			insist(t, g, running).Is(t, replayed)
 			t.Logf("%d requests until the disk was full", len(keys))
 			for _, key := range append(keys, running.Key, settled.Key) {
 				if n := b.Effects(t, key); n > 1 {

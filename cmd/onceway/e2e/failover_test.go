@@ -61,7 +61,7 @@ func TestStoreFailoverThatLostCommits(t *testing.T) {
 	c := rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: quiet}
 	g, other := rig.Serve(t, c), rig.Serve(t, c)
 	kept := rig.Request{Key: uuidv7(time.Now()), Body: "a"}
-	first := g.Do(t, kept)
+	first := insist(t, g, kept)
 	first.Is(t, executed)
 	conn := connect(t, primary.DSN("postgres"))
 	g.Until(t, "the standby has it all", func() bool {
@@ -74,14 +74,14 @@ func TestStoreFailoverThatLostCommits(t *testing.T) {
 	standby.Stop(pgtest.Fast)
 
 	lost := rig.Request{Key: uuidv7(time.Now()), Body: "a"}
-	g.Do(t, lost).Is(t, executed)
+	insist(t, g, lost).Is(t, executed)
 	g.Kill(t) // what it remembers dies with it
-	g.Start(t)
+	g.Revive(t)
 	remembered := rig.Request{Key: newKey(), Body: "a"}
-	answered := g.Do(t, remembered)
+	answered := insist(t, g, remembered)
 	answered.Is(t, executed)
 	running := rig.Request{Key: uuidv7(time.Now()), Body: "a", Script: ledger.Script{Status: 201, After: newKey()}}
-	answer := g.Go(t, running)
+	answer := resent(t, g, running)
 	b.Await(t, running.Script.After, 1)
 	primary.Stop(pgtest.Immediate)
 	standby.Start(t)
@@ -94,18 +94,18 @@ func TestStoreFailoverThatLostCommits(t *testing.T) {
 	// The attempt that is under way has lost its record. A retry elsewhere does not execute it; the answer,
 	// when it comes, is the answer.
 	other.Until(t, "the record is back", func() bool { return other.Do(t, running).Status != 503 })
-	other.Do(t, running).Is(t, stillUnknown)
+	insist(t, other, running).Is(t, stillUnknown)
 	b.Open(t, running.Script.After)
 	if a := <-answer; a == nil {
 		t.Error("no answer")
 	} else {
 		a.Is(t, with(executed, 201))
 	}
-	other.Do(t, running).Is(t, with(replayed, 201))
+	insist(t, other, running).Is(t, with(replayed, 201))
 	wantEffects(t, b, running.Key, 1)
 
 	other.Until(t, "what a gateway remembers is back", func() bool { return other.Get(t, recordPath(remembered.Key)).Status == 200 })
-	if a := other.Do(t, remembered); a.Bytes() != answered.Bytes() {
+	if a := insist(t, other, remembered); a.Bytes() != answered.Bytes() {
 		t.Errorf("the answer was\n%s\nand is\n%s", answered.Bytes(), a.Bytes())
 	}
 	wantEffects(t, b, remembered.Key, 1)
@@ -113,18 +113,18 @@ func TestStoreFailoverThatLostCommits(t *testing.T) {
 	// The other gateway may not be done yet: what is back by now was brought by the first one.
 	other.Until(t, "it claims again", func() bool { return other.Do(t, lost).Status != 503 })
 	for range 2 {
-		other.Do(t, lost).Is(t, stillUnknown)
+		insist(t, other, lost).Is(t, stillUnknown)
 	}
 	wantState(t, other, lost.Key, "unknown", 1)
 	wantEffects(t, b, lost.Key, 1)
 	if kinds := evidenceOf(t, standby.DSN(database(t, dsn)), lost.Key); kinds != "import" {
 		t.Errorf("evidence %q", kinds)
 	}
-	if a := other.Do(t, kept); a.Bytes() != first.Bytes() {
+	if a := insist(t, other, kept); a.Bytes() != first.Bytes() {
 		t.Errorf("the answer of before is now %s", a.Bytes())
 	}
 	fresh := rig.Request{Key: uuidv7(time.Now().Add(time.Second)), Body: "a"}
 	g.Until(t, "it claims again", func() bool { return g.Do(t, fresh).Status == 200 })
-	other.Do(t, fresh).Is(t, replayed)
+	insist(t, other, fresh).Is(t, replayed)
 	wantEffects(t, b, fresh.Key, 1)
 }

@@ -190,6 +190,9 @@ func TestListWaits(t *testing.T) {
 			other.Do(t, r).Is(t, executed)
 			var c changes
 			decode(t, (<-held).Body, &c)
+			for c.CaughtUp != nil && !*c.CaughtUp && len(c.Items) == 0 { // other tests on the same server held that up
+				c = list(t, g, "wait=30&since="+c.Next)
+			}
 			if len(c.Items) != 1 || c.Items[0].Key != r.Key {
 				t.Fatalf("what came: %+v", c)
 			}

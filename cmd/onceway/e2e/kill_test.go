@@ -67,7 +67,7 @@ func TestOurselvesKill9AtEachStep(t *testing.T) {
 				}
 				g := rig.Serve(t, config)
 				r := rig.Request{Key: newKey(), Body: "a", Script: c.script}
-				answer := g.Go(t, r)
+				answer := resent(t, g, r)
 				reached()
 				g.Kill(t)
 				if a := <-answer; a != nil {

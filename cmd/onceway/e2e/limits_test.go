@@ -124,8 +124,8 @@ func TestRequestsPerSecondOfACaller(t *testing.T) {
 	settled := by("anna", rig.Request{Key: newKey(), Body: "a"})
 	g.Do(t, settled).Is(t, executed)
 	requests := make([]rig.Request, 40)
-	var refused []bool = make([]bool, len(requests))
-	workers(20, len(requests), func(i int) {
+	refused := make([]bool, len(requests))
+	one := func(i int) {
 		requests[i] = by("anna", rig.Request{Key: newKey(), Body: "a"})
 		a := g.Do(t, requests[i])
 		if refused[i] = a.Status == 429; refused[i] {
@@ -137,10 +137,11 @@ func TestRequestsPerSecondOfACaller(t *testing.T) {
 		} else {
 			a.Is(t, executed)
 		}
-	})
-	if !slices.Contains(refused, true) {
-		t.Error("nothing was refused")
 	}
+	g.Until(t, "something is refused", func() bool { // on a machine that is slow 40 may take as long as they should
+		workers(20, len(requests), one)
+		return slices.Contains(refused, true)
+	})
 	g.Do(t, by("bert", rig.Request{Key: newKey(), Body: "a"})).Is(t, executed)
 	last := requests[slices.Index(refused, true)]
 	g.Until(t, "the refused request is executed", func() bool { return g.Do(t, last).Status == 200 })

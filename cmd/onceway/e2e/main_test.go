@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/onceway/onceway/internal/ledger"
 	"github.com/onceway/onceway/internal/rig"
@@ -39,12 +40,58 @@ func recordPath(key string) string { return "/_reconcile/v1/requests/" + url.Pat
 // record returns the record of a key, once it is not executing any more or after at most 30 s.
 func record(t *testing.T, g *rig.Gateway, key string) rig.Record {
 	t.Helper()
-	a := g.Get(t, recordPath(key)+"?wait=30&include=body")
+	path := recordPath(key) + "?wait=30&include=body"
+	a := g.Get(t, path)
+	for end := time.Now().Add(time.Minute); refusedForNow(a) && time.Now().Before(end); a = g.Get(t, path) {
+		time.Sleep(10 * time.Millisecond) // as in resent
+	}
 	if a.Status != http.StatusOK {
 		t.Errorf("record: %d %s", a.Status, a.Body)
 		return rig.Record{}
 	}
 	return a.Record(t)
+}
+
+// refusedForNow reports whether the gateway wants a request to come again, and has done nothing about it.
+func refusedForNow(a *rig.Answer) bool {
+	return a.Header.Get("Idempotency-State") == "rejected" && a.Header.Get("Idempotency-Next") == "resend"
+}
+
+// resent sends a request in the background, and again while the gateway refuses it: on a machine that is busy the store
+// may not answer in the little time that these tests give it, nor a lease be renewed.
+func resent(t *testing.T, g *rig.Gateway, r rig.Request) <-chan *rig.Answer {
+	done := make(chan *rig.Answer, 1)
+	go func() {
+		a, _ := g.Try(t, r)
+		for a != nil && refusedForNow(a) && t.Context().Err() == nil {
+			time.Sleep(10 * time.Millisecond) // as a client does that is refused
+			a, _ = g.Try(t, r)
+		}
+		done <- a
+	}()
+	return done
+}
+
+// insist is the same in the foreground.
+func insist(t *testing.T, g *rig.Gateway, r rig.Request) (a *rig.Answer) {
+	t.Helper()
+	g.Until(t, "the gateway takes the request", func() bool {
+		a = g.Do(t, r)
+		return !refusedForNow(a)
+	})
+	return a
+}
+
+// inTime sends requests, each another one, until an attempt was long enough for its first byte to leave, and returns that
+// one and its answer: on a machine that is busy the time that these tests give an upstream may be up before.
+func inTime(t *testing.T, g *rig.Gateway, next func() rig.Request) (r rig.Request, a *rig.Answer) {
+	t.Helper()
+	g.Until(t, "an attempt is sent", func() bool {
+		r = next()
+		a = insist(t, g, r)
+		return a.Header.Get("Idempotency-State") != "not_executed"
+	})
+	return r, a
 }
 
 // wantState checks the record of a key.

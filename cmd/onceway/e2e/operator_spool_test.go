@@ -30,7 +30,7 @@ func TestAnswersInASpoolBeatAnOperator(t *testing.T) {
 		g.Kill(t)
 		cluster.Start(t)
 		other.AwaitReady(t)
-		provedWrong(t, b, requests.requests[0], other, func() *rig.Gateway { g.Start(t); return g })
+		provedWrong(t, b, requests.requests[0], other, func() *rig.Gateway { g.Revive(t); return g })
 	})
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
@@ -44,13 +44,13 @@ func TestAnswersInASpoolBeatAnOperator(t *testing.T) {
 		unlock()
 		c.Extra = "store_timeout: 1s"
 		other := rig.Serve(t, c) // without its disk
-		provedWrong(t, b, requests.requests[0], other, func() *rig.Gateway { other.Kill(t); g.Start(t); return g })
+		provedWrong(t, b, requests.requests[0], other, func() *rig.Gateway { other.Kill(t); g.Revive(t); return g })
 	})
 }
 
 func provedWrong(t *testing.T, b *ledger.Backend, r rig.Request, other *rig.Gateway, back func() *rig.Gateway) {
 	t.Helper()
-	wantState(t, other, r.Key, "unknown", 1)
+	wantState(t, other, r.Key, "unknown", sent(t, b, r.Key))
 	wantProblem(t, resolve(t, other, "alice", r.Key, `{"outcome":"not_executed","evidence":"a guess"}`), 409, "owner-may-hold-answers")
 	if a := resolve(t, other, "alice", r.Key, `{"outcome":"not_executed","evidence":"a guess","acknowledge_spool":true}`); a.Status != 200 {
 		t.Fatalf("%d %s", a.Status, a.Body)
@@ -62,7 +62,7 @@ func provedWrong(t *testing.T, b *ledger.Backend, r rig.Request, other *rig.Gate
 		t.Errorf("%+v", rec)
 	}
 	g.Until(t, "the spool is empty", func() bool { return spoolOf(t, g).Depth == 0 })
-	g.Do(t, r).Is(t, stillUnknown)
+	insist(t, g, r).Is(t, stillUnknown)
 	wantEffects(t, b, r.Key, 1)
 }
 

@@ -21,7 +21,7 @@ import (
 // operationOf is the operation of a key where all clients are one caller.
 func operationOf(t *testing.T, g *rig.Gateway, key string) string {
 	t.Helper()
-	return g.Get(t, recordPath(key)).Record(t).Operation
+	return insist(t, g, rig.Request{Method: http.MethodGet, Path: recordPath(key)}).Record(t).Operation
 }
 
 // resolve says what became of a key.
@@ -155,7 +155,7 @@ func TestALateAnswerContradictsAResolution(t *testing.T) {
 	c := rig.Config{Store: dsn, Targets: []string{b.URL()}, Upstream: patient, Extra: "lease: 2s", Admin: rig.Tokens("alice")}
 	g, other := rig.Serve(t, c), rig.Serve(t, c)
 	r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Status: 201, After: newKey(), Body: ledger.Text("done after all")}}
-	answer := g.Go(t, r)
+	answer := resent(t, g, r)
 	b.Await(t, r.Script.After, 1)
 	stop(t, g)
 	wantState(t, other, r.Key, "unknown", 1)
@@ -261,7 +261,7 @@ func TestAnOwnerThatMayHoldTheAnswer(t *testing.T) {
 	var requests []rig.Request
 	for range 2 {
 		r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
-		g.Go(t, r)
+		resent(t, g, r)
 		b.Await(t, r.Script.After, 1)
 		requests = append(requests, r)
 	}

@@ -104,7 +104,7 @@ func TestNothingIsSentWithoutAStore(t *testing.T) {
 	cluster := pgtest.NewCluster(t, pgtest.Config{})
 	g := rig.Serve(t, rig.Config{Store: cluster.NewDatabase(t), Targets: []string{b.URL()}, Extra: "store_timeout: 1s"})
 	settled := rig.Request{Key: newKey(), Body: "a"}
-	before := g.Do(t, settled)
+	before := insist(t, g, settled)
 	before.Is(t, executed)
 
 	cluster.Stop(pgtest.Immediate)
@@ -128,9 +128,9 @@ func TestNothingIsSentWithoutAStore(t *testing.T) {
 
 	cluster.Start(t)
 	g.AwaitReady(t)
-	g.Do(t, rig.Request{Key: key, Body: "a"}).Is(t, executed)
+	insist(t, g, rig.Request{Key: key, Body: "a"}).Is(t, executed)
 	wantEffects(t, b, key, 1)
-	if after := g.Do(t, settled); after.Bytes() != before.Bytes() {
+	if after := insist(t, g, settled); after.Bytes() != before.Bytes() {
 		t.Errorf("the answer of before is now %s", after.Bytes())
 	}
 	wantEffects(t, b, settled.Key, 1)
@@ -149,7 +149,7 @@ func TestAnAnswerThatCannotBeRecordedIsNotTold(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: "recorded"}}
-	answer := g.Go(t, r)
+	answer := resent(t, g, r)
 	b.Await(t, "recorded", 1)
 	tx, err := conn.Begin(t.Context())
 	if err != nil {
@@ -169,6 +169,6 @@ func TestAnAnswerThatCannotBeRecordedIsNotTold(t *testing.T) {
 	}
 	wantEffects(t, b, r.Key, 1)
 	g.Until(t, "the answer is recorded late", func() bool { return g.Get(t, recordPath(r.Key)).Record(t).State == "completed" })
-	g.Do(t, r).Is(t, replayed)
+	insist(t, g, r).Is(t, replayed)
 	wantEffects(t, b, r.Key, 1)
 }

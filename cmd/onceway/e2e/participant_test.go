@@ -76,9 +76,9 @@ func (s *shop) orders(t *testing.T) (n int) {
 	return n
 }
 
-func (s *shop) gateway(t *testing.T, dsn string) *rig.Gateway {
+func (s *shop) gateway(t *testing.T, dsn, upstream string) *rig.Gateway {
 	return rig.Serve(t, rig.Config{
-		Store: dsn, Targets: []string{s.URL}, Upstream: "timeout: 1s, connect_timeout: 1s",
+		Store: dsn, Targets: []string{s.URL}, Upstream: upstream,
 		Policy: probing(s.URL+"/operations/{operation}", ", absence: fenced"),
 	})
 }
@@ -88,7 +88,7 @@ func TestParticipantResolvesALostAnswer(t *testing.T) {
 	t.Parallel()
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		s := newShop(t)
-		g := s.gateway(t, dsn)
+		g := s.gateway(t, dsn, "")
 		r := rig.Request{Key: newKey(), Body: "a", Header: rig.Header("X-Cut", "yes")}
 		g.Do(t, r).Is(t, doubted)
 		wantState(t, g, r.Key, "completed", 1)
@@ -108,9 +108,11 @@ func TestParticipantRefusesALateAttempt(t *testing.T) {
 	t.Parallel()
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		s := newShop(t)
-		g := s.gateway(t, dsn)
-		r := rig.Request{Key: newKey(), Body: "a", Header: rig.Header("X-Hold", "yes")}
-		g.Do(t, r).Is(t, timedOut)
+		g := s.gateway(t, dsn, "timeout: 3s, connect_timeout: 3s") // the second attempt is to be answered within that
+		r, a := inTime(t, g, func() rig.Request {
+			return rig.Request{Key: newKey(), Body: "a", Header: rig.Header("X-Hold", "yes")}
+		})
+		a.Is(t, timedOut)
 		wantState(t, g, r.Key, "not_executed", 1)
 		r.Header = nil
 		g.Do(t, r).Is(t, with(executed, 201))

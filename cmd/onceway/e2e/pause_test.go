@@ -56,7 +56,7 @@ func TestOurselvesPausedBeforeTheFirstByte(t *testing.T) {
 	g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{target}, Upstream: patient, Extra: "lease: 2s", Env: trust})
 	other := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: "lease: 2s"})
 	r := rig.Request{Key: newKey(), Body: "a"}
-	answer := g.Go(t, r)
+	answer := resent(t, g, r)
 	relay.Conn(0).Up.Wait(1) // the handshake has begun
 	if now := other.Get(t, recordPath(r.Key)).Record(t); now.State != "executing" {
 		t.Errorf("before the pause the record is %s", now.State)
@@ -72,7 +72,7 @@ func TestOurselvesPausedBeforeTheFirstByte(t *testing.T) {
 	}
 	a.Is(t, notReached)
 	wantState(t, other, r.Key, "not_executed", 1)
-	other.Do(t, r).Is(t, executed)
+	insist(t, other, r).Is(t, executed)
 	wantEffects(t, b, r.Key, 1)
 	if e := only(t, b, ledger.Effect, r.Key); e.Attempt != "2" {
 		t.Errorf("attempt %s was executed", e.Attempt)
@@ -88,7 +88,7 @@ func TestOurselvesPausedBeforeTheFirstByteAlone(t *testing.T) {
 	target, relay, release := stalled(t, b)
 	g := rig.Serve(t, rig.Config{Targets: []string{target}, Upstream: patient, Extra: "lease: 500ms", Env: []string{"SSL_CERT_FILE=" + b.CA()}})
 	r := rig.Request{Key: newKey(), Body: "a"}
-	answer := g.Go(t, r)
+	answer := resent(t, g, r)
 	relay.Conn(0).Up.Wait(1)
 	stop(t, g)
 	outlive(t, 500*time.Millisecond)
@@ -105,7 +105,7 @@ func TestOurselvesPausedBeforeTheFirstByteAlone(t *testing.T) {
 		a.Is(t, notReached)
 		wantEffects(t, b, r.Key, 0)
 	}
-	again := g.Do(t, r)
+	again := insist(t, g, r)
 	if want := replayed; a.Status != 200 {
 		again.Is(t, executed)
 	} else {
@@ -140,7 +140,7 @@ func TestOurselvesPausedAfterTheFirstByte(t *testing.T) {
 			if when == "after the effect" {
 				r.Script = ledger.Script{Status: 201, After: gate}
 			}
-			answer := g.Go(t, r)
+			answer := resent(t, g, r)
 			b.Await(t, gate, 1)
 			stop(t, g)
 			wantState(t, other, r.Key, "unknown", 1)
@@ -207,7 +207,7 @@ func TestOurselvesNoClaimWithoutRenewal(t *testing.T) {
 	dsn := pgtest.New(t)
 	g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: "lease: 2s"})
 	settled := rig.Request{Key: newKey(), Body: "a"}
-	g.Do(t, settled).Is(t, executed)
+	insist(t, g, settled).Is(t, executed)
 	conn := connect(t, dsn)
 	tx, err := conn.Begin(t.Context())
 	if err != nil {
@@ -230,7 +230,7 @@ func TestOurselvesNoClaimWithoutRenewal(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.AwaitReady(t)
-	g.Do(t, rig.Request{Key: key, Body: "a"}).Is(t, executed)
+	insist(t, g, rig.Request{Key: key, Body: "a"}).Is(t, executed)
 	wantEffects(t, b, key, 1)
 }
 
@@ -245,7 +245,7 @@ func TestOurselvesKilledAmongTwo(t *testing.T) {
 	gate, keys := newKey(), make([]string, 5)
 	for i := range keys {
 		keys[i] = newKey()
-		g.Go(t, rig.Request{Key: keys[i], Body: "a", Script: ledger.Script{After: gate}})
+		resent(t, g, rig.Request{Key: keys[i], Body: "a", Script: ledger.Script{After: gate}})
 	}
 	b.Await(t, gate, len(keys))
 	g.Kill(t)
@@ -282,7 +282,7 @@ func TestOurselvesKilledWithALockedRecord(t *testing.T) {
 	gate, keys := newKey(), make([]string, 6)
 	for i := range keys {
 		keys[i] = newKey()
-		dead[i%2].Go(t, rig.Request{Key: keys[i], Body: "a", Script: ledger.Script{After: gate}})
+		resent(t, dead[i%2], rig.Request{Key: keys[i], Body: "a", Script: ledger.Script{After: gate}})
 	}
 	b.Await(t, gate, len(keys))
 	conn := connect(t, dsn)
@@ -332,7 +332,7 @@ func TestOurselvesForgottenAttemptIsDoubted(t *testing.T) {
 	dsn := pgtest.New(t)
 	g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Upstream: patient, Extra: "lease: 1s"})
 	stray, running := newKey(), rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
-	answer := g.Go(t, running)
+	answer := resent(t, g, running)
 	b.Await(t, running.Script.After, 1)
 	// As a claim that was committed long after everybody had given it up.
 	tag, err := connect(t, dsn).Exec(t.Context(), `INSERT INTO requests (id, attempt_id, owner, epoch, revision, first_seen, claimed_at, deadline, expires,

@@ -132,7 +132,7 @@ func TestStoreReadOnly(t *testing.T) {
 	dsn := cluster.NewDatabase(t)
 	g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: quiet})
 	settled := rig.Request{Key: newKey(), Body: "a"}
-	g.Do(t, settled).Is(t, executed)
+	insist(t, g, settled).Is(t, executed)
 	admin := connect(t, cluster.DSN("postgres"))
 	readOnly := func(value string) {
 		for _, sql := range []string{"SET default_transaction_read_only = off", "ALTER SYSTEM SET default_transaction_read_only = " + value, "SELECT pg_reload_conf()"} {
@@ -142,7 +142,7 @@ func TestStoreReadOnly(t *testing.T) {
 		}
 	}
 	running := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
-	answer := g.Go(t, running)
+	answer := resent(t, g, running)
 	b.Await(t, running.Script.After, 1)
 	readOnly("on")
 	g.AwaitNotReady(t)
@@ -159,8 +159,8 @@ func TestStoreReadOnly(t *testing.T) {
 	}
 	readOnly("off")
 	g.AwaitReady(t)
-	g.Do(t, rig.Request{Key: key, Body: "a"}).Is(t, executed)
-	g.Do(t, settled).Is(t, replayed)
+	insist(t, g, rig.Request{Key: key, Body: "a"}).Is(t, executed)
+	insist(t, g, settled).Is(t, replayed)
 	g.Until(t, "the answer is recorded late", func() bool { return g.Get(t, recordPath(running.Key)).Record(t).State == "completed" })
 	wantEffects(t, b, running.Key, 1)
 	wantEffects(t, b, key, 1)
@@ -186,9 +186,9 @@ func TestStoreSynchronousStandbyMissing(t *testing.T) {
 	dsn := cluster.NewDatabase(t)
 	g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Extra: quiet})
 	settled := rig.Request{Key: newKey(), Body: "a"}
-	g.Do(t, settled).Is(t, executed)
+	insist(t, g, settled).Is(t, executed)
 	running := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
-	answer := g.Go(t, running)
+	answer := resent(t, g, running)
 	b.Await(t, running.Script.After, 1)
 	admin := connect(t, cluster.DSN("postgres"))
 	do := func(sql string) {
@@ -241,5 +241,5 @@ func TestStoreSynchronousStandbyMissing(t *testing.T) {
 	wantEffects(t, b, key, 1)
 	g.Until(t, "the answer is recorded late", func() bool { return g.Get(t, recordPath(running.Key)).Record(t).State == "completed" })
 	wantEffects(t, b, running.Key, 1)
-	g.Do(t, settled).Is(t, replayed)
+	insist(t, g, settled).Is(t, replayed)
 }

@@ -155,11 +155,13 @@ func TestProbeFences(t *testing.T) {
 	b := ledger.Start(t)
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		g := rig.Serve(t, rig.Config{
-			Store: dsn, Targets: []string{b.URL()}, Upstream: "timeout: 500ms, connect_timeout: 500ms",
+			Store: dsn, Targets: []string{b.URL()}, Upstream: "timeout: 3s, connect_timeout: 3s", // the second attempt is to be answered within that
 			Policy: probing(b.Probe("envelope"), ", absence: fenced"),
 		})
-		r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Before: newKey()}}
-		g.Do(t, r).Is(t, timedOut)
+		r, a := inTime(t, g, func() rig.Request {
+			return rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Before: newKey()}}
+		})
+		a.Is(t, timedOut)
 		if rec := wantState(t, g, r.Key, "not_executed", 1); rec.Next != "resend" {
 			t.Errorf("next is %s", rec.Next)
 		}
@@ -240,7 +242,7 @@ func TestKilledThenProbed(t *testing.T) {
 	policy := probing(b.Probe("envelope"), ", absence: fenced")
 	die := func(t *testing.T, g *rig.Gateway) rig.Request {
 		r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Status: 201, After: newKey()}}
-		gone := g.Go(t, r)
+		gone := resent(t, g, r)
 		b.Await(t, r.Script.After, 1)
 		g.Kill(t)
 		<-gone
@@ -276,7 +278,7 @@ func TestContradiction(t *testing.T) {
 		Targets: []string{b.URL()}, Policy: probing(b.Probe("blind"), ", absence: settle, settle: 1s"), Extra: "lease: 2s",
 	})
 	r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Status: 201, After: newKey()}}
-	first := g.Go(t, r)
+	first := resent(t, g, r)
 	b.Await(t, r.Script.After, 1)
 	g.Signal(t, syscall.SIGSTOP)
 	other.Until(t, "the probe declares it not executed", func() bool {

@@ -148,7 +148,7 @@ func TestLateAnswerDuringTheSecondAttempt(t *testing.T) {
 	b := ledger.Start(t)
 	g, other := pair(t, rig.Config{Targets: []string{b.URL()}, Policy: resending, Extra: "lease: 2s"})
 	r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Status: 201, Body: ledger.Text("first"), After: newKey()}}
-	first := g.Go(t, r)
+	first := resent(t, g, r)
 	b.Await(t, r.Script.After, 1)
 	g.Signal(t, syscall.SIGSTOP)
 	other.Until(t, "the first attempt is in doubt", func() bool {
@@ -156,7 +156,7 @@ func TestLateAnswerDuringTheSecondAttempt(t *testing.T) {
 	})
 	retry := r
 	retry.Script = ledger.Script{NoEffect: true, Status: 201, Body: ledger.Text("second"), After: newKey()}
-	second := other.Go(t, retry)
+	second := resent(t, other, retry)
 	b.Await(t, retry.Script.After, 1)
 	b.Open(t, r.Script.After)
 	g.Signal(t, syscall.SIGCONT)
@@ -185,14 +185,14 @@ func TestKilledThenResent(t *testing.T) {
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Policy: resending, Extra: "lease: 2s"})
 		r := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
-		gone := g.Go(t, r)
+		gone := resent(t, g, r)
 		b.Await(t, r.Script.After, 1)
 		g.Kill(t)
 		<-gone
 		g.Start(t)
 		wantState(t, g, r.Key, "unknown", 1)
 		r.Script = ledger.Script{NoEffect: true, Status: 201}
-		g.Do(t, r).Is(t, with(executed, 201))
+		insist(t, g, r).Is(t, with(executed, 201))
 		wantAttempts(t, b, r.Key, "1", "2")
 	})
 }

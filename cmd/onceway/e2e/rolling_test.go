@@ -108,8 +108,8 @@ func (s *shoppers) shop(t *testing.T, front string, n int, stop <-chan struct{})
 		if rand.IntN(20) == 0 {
 			r.Script.Pause = 600 + rand.IntN(600) // longer than drain_delay
 		}
-		for try := 0; ; try++ {
-			if try == 200 {
+		for begun := time.Now(); ; {
+			if time.Since(begun) > time.Minute {
 				s.lost.Add(1)
 				return
 			}

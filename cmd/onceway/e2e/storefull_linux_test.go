@@ -38,9 +38,9 @@ func TestStoreHasNoConnectionLeft(t *testing.T) {
 		Store: strings.Replace(dsn, "user="+pgtest.User, "user=app", 1), Targets: []string{b.URL()}, Extra: "store_timeout: 1s\nlease: 60s",
 	})
 	settled := rig.Request{Key: newKey(), Body: "a"}
-	g.Do(t, settled).Is(t, executed)
+	insist(t, g, settled).Is(t, executed)
 	running := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{After: newKey()}}
-	answer := g.Go(t, running)
+	answer := resent(t, g, running)
 	b.Await(t, running.Script.After, 1)
 
 	exec("ALTER ROLE app CONNECTION LIMIT 0")
@@ -61,7 +61,7 @@ func TestStoreHasNoConnectionLeft(t *testing.T) {
 	exec("ALTER ROLE app CONNECTION LIMIT -1")
 	g.Until(t, "claims are taken again", func() bool { return g.Do(t, r).Status == 200 })
 	g.Until(t, "the answer is recorded late", func() bool { return g.Get(t, recordPath(running.Key)).Record(t).State == "completed" })
-	g.Do(t, running).Is(t, replayed)
+	insist(t, g, running).Is(t, replayed)
 	wantEffects(t, b, running.Key, 1)
 	wantEffects(t, b, r.Key, 1)
 }
@@ -125,12 +125,12 @@ func TestStoreDiskIsFull(t *testing.T) {
 		}
 	}
 	for range 2 {
-		a := g.Do(t, full)
+		a := insist(t, g, full)
 		a.Is(t, rig.Want{Status: 409, State: a.Header.Get("Idempotency-State"), Next: a.Header.Get("Idempotency-Next"), Slug: a.Problem(t).Code, Record: true})
 	}
 	// What needs little room is recorded.
 	small := rig.Request{Key: newKey(), Body: "a"}
-	g.Do(t, small).Is(t, executed)
+	insist(t, g, small).Is(t, executed)
 
 	limit("unlimited")
 	r := rig.Request{Key: newKey(), Body: large, Script: ledger.Script{Then: ledger.Echo}}

@@ -394,16 +394,13 @@ func TestMetrics(t *testing.T) {
 		g.Do(t, r).Is(t, replayed)
 		g.Do(t, rig.Request{Key: newKey(), Script: ledger.Script{Then: ledger.Close}}).Is(t, doubted)
 		g.Do(t, rig.Request{}).Is(t, refused(400, "key-missing"))
-		var text string
 		for _, want := range []string{
 			`onceway_requests_total{`, `onceway_state="executed"`, `onceway_state="replayed"`, `onceway_state="unknown"`, `onceway_state="rejected"`,
 			`onceway_commit_batch_size_bucket{`, `onceway_commit_batch_duration_seconds_bucket{`, `onceway_dispatch_total{`, `onceway_outcome="answered"`, `onceway_outcome="unknown"`,
 			`onceway_dispatch_duration_seconds_bucket{`, `onceway_in_flight{`, `onceway_transitions_total{`, `onceway_problems_total{`, `http_server_request_duration_seconds_bucket{`,
 		} {
-			text = g.AdminGet(t, "/metrics").Body
-			if !strings.Contains(text, want) {
-				t.Errorf("no %s", want)
-			}
+			// A request is counted a little later than it is answered.
+			g.Until(t, "/metrics has "+want, func() bool { return strings.Contains(g.AdminGet(t, "/metrics").Body, want) })
 		}
 		g.Until(t, "one record is unknown", func() bool {
 			for line := range strings.Lines(g.AdminGet(t, "/metrics").Body) {

@@ -148,7 +148,7 @@ func TestT4PeerVanishes(t *testing.T) {
 	attach(t, asleep(t), dropAll)
 	b := ledger.Start(t)
 	rig.EachStore(t, func(t *testing.T, dsn string) {
-		failed := make(chan error, 10)
+		failed := make(chan error, 100)
 		gone := listenRaw(t, func(c *net.TCPConn) {
 			failed <- vanish(c)
 			io.Copy(io.Discard, c)
@@ -158,8 +158,8 @@ func TestT4PeerVanishes(t *testing.T) {
 			Routes: "  - {name: good, match: {path: /good}, upstream: good}", Upstreams: "  good: {targets: [" + b.URL() + "]}",
 		})
 		for range 2 {
-			r := rig.Request{Key: newKey(), Body: "a"}
-			g.Do(t, r).Is(t, timedOut)
+			r, a := inTime(t, g, func() rig.Request { return rig.Request{Key: newKey(), Body: "a"} })
+			a.Is(t, timedOut)
 			if err := <-failed; err != nil {
 				t.Fatal(err)
 			}
@@ -194,8 +194,8 @@ func TestT5ListenerThatAcceptsLater(t *testing.T) {
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		late := asleep(t)
 		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{"http://" + late.Addr().String()}, Upstream: "timeout: 1s"})
-		r := rig.Request{Key: newKey(), Body: "amount=1"}
-		g.Do(t, r).Is(t, timedOut)
+		r, a := inTime(t, g, func() rig.Request { return rig.Request{Key: newKey(), Body: "amount=1"} })
+		a.Is(t, timedOut)
 		g.Do(t, r).Is(t, stillUnknown)
 		wantState(t, g, r.Key, "unknown", 1)
 		accepting(t, late, b.Address())

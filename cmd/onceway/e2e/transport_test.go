@@ -61,10 +61,10 @@ func TestT1WriteThatNeverArrives(t *testing.T) {
 		})
 		t.Run("backend", func(t *testing.T) {
 			for _, after := range []int64{0, 40} {
-				lost := between(t, b.Address(), nemesis.First(nemesis.Plan{Up: nemesis.Flow{After: after, Fault: nemesis.Swallow}}))
+				lost := between(t, b.Address(), nemesis.Always(nemesis.Plan{Up: nemesis.Flow{After: after, Fault: nemesis.Swallow}}))
 				g := rig.Serve(t, rig.Config{Store: newStoreLike(t, dsn), Targets: []string{"http://" + lost.Addr()}, Upstream: "timeout: 1s"})
-				r := rig.Request{Key: newKey(), Body: "amount=1"}
-				g.Do(t, r).Is(t, timedOut)
+				r, a := inTime(t, g, func() rig.Request { return rig.Request{Key: newKey(), Body: "amount=1"} })
+				a.Is(t, timedOut)
 				g.Do(t, r).Is(t, stillUnknown)
 				if n := b.Effects(t, r.Key); n != 0 {
 					t.Errorf("%d executions", n)
@@ -101,10 +101,10 @@ func TestT2LateDelivery(t *testing.T) {
 		})
 		t.Run("backend", func(t *testing.T) {
 			deliver := make(chan struct{})
-			late := between(t, b.Address(), nemesis.First(nemesis.Plan{Up: nemesis.Flow{Fault: nemesis.Hold, Release: deliver}}))
+			late := between(t, b.Address(), nemesis.Always(nemesis.Plan{Up: nemesis.Flow{Fault: nemesis.Hold, Release: deliver}}))
 			g := rig.Serve(t, rig.Config{Store: newStoreLike(t, dsn), Targets: []string{"http://" + late.Addr()}, Upstream: "timeout: 1s"})
-			r := rig.Request{Key: newKey(), Body: "amount=1"}
-			g.Do(t, r).Is(t, timedOut)
+			r, a := inTime(t, g, func() rig.Request { return rig.Request{Key: newKey(), Body: "amount=1"} })
+			a.Is(t, timedOut)
 			g.Do(t, r).Is(t, stillUnknown)
 			if n := b.Effects(t, r.Key); n != 0 {
 				t.Errorf("%d executions before the delivery", n)
@@ -221,9 +221,10 @@ func TestSlowDrip(t *testing.T) {
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Upstream: "timeout: 1s"})
 		never := ledger.Script{Pieces: []string{"a", "b"}, Gates: []string{newKey()}}
-		r := rig.Request{Key: newKey(), Body: "a", Script: never}
-		g.Do(t, r).Is(t, timedOut)
+		r, a := inTime(t, g, func() rig.Request { return rig.Request{Key: newKey(), Body: "a", Script: never} })
+		a.Is(t, timedOut)
 		g.Do(t, r).Is(t, stillUnknown)
+		g.Until(t, "it is executed", func() bool { return b.Effects(t, r.Key) > 0 })
 		wantEffects(t, b, r.Key, 1)
 		b.Open(t, never.Gates[0])
 	})
