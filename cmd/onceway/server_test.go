@@ -25,7 +25,7 @@ func TestAStuckConnectionIsClosed(t *testing.T) {
 	if server.HTTP2 == nil || server.HTTP2.WriteByteTimeout <= 0 || server.HTTP2.WriteByteTimeout > time.Minute {
 		t.Fatal("no connection is ever closed")
 	}
-	server.HTTP2.WriteByteTimeout = 50 * time.Millisecond
+	server.HTTP2.WriteByteTimeout = time.Second // which the first bytes of the connection have, too
 	c := dialed(t, server)
 	io.WriteString(c, http2.ClientPreface)
 	f := http2.NewFramer(c, nil)
@@ -52,7 +52,7 @@ func TestOperatorsListenerWaitsForNoContent(t *testing.T) {
 	if server.ReadTimeout <= 0 || server.ReadTimeout > time.Minute {
 		t.Fatal("no request ever has to be whole")
 	}
-	server.ReadTimeout = 50 * time.Millisecond
+	server.ReadTimeout = time.Second // in which the head has to come
 	c := dialed(t, server)
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	io.WriteString(c, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx")

@@ -181,7 +181,7 @@ func TestASilentServer(t *testing.T) {
 	cluster := pgtest.NewCluster(t, pgtest.Config{TCP: true, Settings: map[string]string{"fsync": "off"}})
 	migrate(t, cluster.DSN("postgres"))
 	hole := newHole(t, cluster.TCPDSN("postgres"))
-	s, err := Open(context.Background(), hole.dsn, Options{StoreTimeout: time.Second, Lease: storetest.Lease})
+	s, err := Open(context.Background(), hole.dsn, Options{StoreTimeout: 3 * time.Second, Lease: storetest.Lease})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,11 +71,16 @@ func (n *naive) read(t *testing.T, conn *pgx.Conn) {
 	}
 }
 
+// alone is a server whose feed nobody else holds up, not even autovacuum.
+func alone(t *testing.T) *pgtest.Cluster {
+	return pgtest.NewCluster(t, pgtest.Config{Settings: map[string]string{"autovacuum": "off"}})
+}
+
 // Two gateways write at once, and the transaction that began first commits last. A reader who goes by a
 // sequence or by the time of the change has then gone past what it wrote; the feed waits for it.
 func TestWhatCommitsLateIsHeardOf(t *testing.T) {
 	ctx := context.Background()
-	dsn := pgtest.NewCluster(t, pgtest.Config{}).NewDatabase(t) // of its own: nobody else holds it up
+	dsn := alone(t).NewDatabase(t)
 	migrate(t, dsn)
 	s, admin := openStore(t, dsn), openAdmin(t, dsn)
 	execute(t, admin, "CREATE TABLE naive (seq bigserial, at timestamptz DEFAULT clock_timestamp(), name text)")
@@ -146,7 +151,7 @@ func TestWhatCommitsLateIsHeardOf(t *testing.T) {
 // that only reads does not.
 func TestForeignTransactionsDelayTheFeed(t *testing.T) {
 	ctx := context.Background()
-	c := pgtest.NewCluster(t, pgtest.Config{})
+	c := alone(t)
 	dsn, elsewhere := c.NewDatabase(t), openAdmin(t, c.NewDatabase(t))
 	migrate(t, dsn)
 	s := openStore(t, dsn)

@@ -119,7 +119,7 @@ func TestAPausedTransactionLetsGo(t *testing.T) {
 	ctx := context.Background()
 	dsn := newDatabase(t)
 	admin := openAdmin(t, dsn)
-	s, err := Open(ctx, dsn, Options{StoreTimeout: time.Second, Lease: storetest.Lease})
+	s, err := Open(ctx, dsn, Options{StoreTimeout: 3 * time.Second, Lease: storetest.Lease})
 	if err != nil {
 		t.Fatal(err)
 	}

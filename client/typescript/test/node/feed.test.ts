@@ -51,11 +51,12 @@ async function take(source: AsyncGenerator<Change>, n: number): Promise<string[]
 }
 
 test('each connection goes on where the one before ended, whatever ended it', async (t) => {
+  let cut = () => {};
   const { source, begun, stop } = await feed(t, [
     ending(stream(request('1', 'a'), request('2', 'b'), 'id: 3\nevent: request\ndata: {"key":"cut sho')),
     (response) => {
       stream(request('3', 'c'))(response, null!);
-      setTimeout(() => response.destroy(), 50);
+      cut = () => response.destroy();
     },
     ending(stream(request('4', 'd'), 'event: bye\ndata: {"reason":"shutdown"}\n\n', request('never', 'x'))),
     (response) => response.writeHead(502).end('<html>'),
@@ -63,7 +64,9 @@ test('each connection goes on where the one before ended, whatever ended it', as
     (response) => response.writeHead(503, { ...streamed, 'content-type': 'application/problem+json', 'idempotency-next': 'resend' }).end('{}'),
     stream('event: later\nid: 5\ndata: {}\n\n', sync('6'), request('7', 'e')),
   ]);
-  assert.deepEqual(await take(source, 6), ['a@1', 'b@2', 'c@3', 'd@4', 'sync@6', 'e@7']);
+  assert.deepEqual(await take(source, 3), ['a@1', 'b@2', 'c@3']);
+  cut();
+  assert.deepEqual(await take(source, 3), ['d@4', 'sync@6', 'e@7']);
   assert.deepEqual(begun, [undefined, '2', '3', '4', '4', '4', '4']);
   stop.abort();
   assert.equal((await source.next()).done, true);
@@ -114,10 +117,16 @@ test('states are named one by one', async (t) => {
 });
 
 test('silence ends a connection', async (t) => {
-  const { source, begun, stop } = await feed(t, [stream(request('1', 'a')), stream(sync('2'))], { silence: 100 });
-  assert.deepEqual(await take(source, 2), ['a@1', 'sync@2']);
-  assert.deepEqual(begun, [undefined, '1']);
-  stop.abort();
+  // On a busy machine even what is said at once comes only after a while, and its connection was given up for dead.
+  for (let silence = 100; ; silence *= 4) {
+    const { source, begun, stop } = await feed(t, [stream(request('1', 'a')), stream(sync('2')), () => stop.abort()], { silence });
+    const told = await take(source, 2);
+    stop.abort();
+    if (begun.length !== 2 && silence < 10_000) continue;
+    assert.deepEqual(told, ['a@1', 'sync@2']);
+    assert.deepEqual(begun, [undefined, '1']);
+    return;
+  }
 });
 
 test('a change counts when the reader has taken it', async (t) => {
@@ -136,7 +145,7 @@ test('denied credentials are replaced once', async (t) => {
     asked.push(request.denied);
     return {};
   };
-  const { source } = await feed(t, [denied, stream(sync('1')), denied, denied, stream(sync('2'))], { authorize, silence: 100 });
+  const { source } = await feed(t, [denied, ending(stream(sync('1'))), denied, denied, stream(sync('2'))], { authorize });
   assert.deepEqual(await take(source, 1), ['sync@1']);
   await assert.rejects(source.next(), (error) => error instanceof FeedRefused && error.status === 401);
   assert.deepEqual(asked, [false, true, false, true]);
@@ -145,7 +154,7 @@ test('denied credentials are replaced once', async (t) => {
 test('a refusal that stays is an error; another token is tried', async (t) => {
   let tokens = 0;
   const refuse = (status: number): Turn => (response) => response.writeHead(status, { 'idempotency-state': 'rejected', 'idempotency-next': 'stop' }).end();
-  const { source } = await feed(t, [refuse(401), stream(sync('1')), refuse(403)], { authorize: () => ({ authorization: `Bearer ${++tokens}` }), silence: 100 });
+  const { source } = await feed(t, [refuse(401), ending(stream(sync('1'))), refuse(403)], { authorize: () => ({ authorization: `Bearer ${++tokens}` }) });
   assert.deepEqual(await take(source, 1), ['sync@1']);
   assert.equal(tokens, 2);
   await assert.rejects(source.next(), (error) => error instanceof FeedRefused && error.status === 403);
