@@ -77,7 +77,7 @@ func demo(ctx context.Context, out io.Writer, once bool) error {
 		return err
 	}
 	defer events.Close()
-	s, err := startServer(ctx, c, false, events)
+	s, err := startDemoGateway(ctx, c, events)
 	if err != nil {
 		return err
 	}
@@ -120,6 +120,17 @@ func demoConfig(dir, backend string) (*config.Config, error) {
 	}
 	c.DrainDelay = 0
 	return c, nil
+}
+
+// startDemoGateway starts the gateway; on other ports where somebody has taken one of those that were free, as another demo
+// does that is started at the same time.
+func startDemoGateway(ctx context.Context, c *config.Config, events io.Writer) (*server, error) {
+	s, err := startServer(ctx, c, false, events)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		c.Listen, c.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0"
+		s, err = startServer(ctx, c, false, events)
+	}
+	return s, err
 }
 
 // freeAddress returns preferred if it is free, or else the same host with a free port.
