@@ -10,8 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/onceway/onceway/internal/freeport"
 )
 
 // process is a running part of the benchmark. Its output goes to a file, whose end is shown if it
@@ -129,12 +132,12 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 	return b, err
 }
 
-// freeAddress returns a loopback address that nobody listens on at the moment.
+// freeAddress returns a loopback address that nobody listens on at the moment, and that is given to no connection.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := freeport.Take()
 	if err != nil {
 		return "", err
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	defer release()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), nil
 }

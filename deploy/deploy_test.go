@@ -23,6 +23,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/onceway/onceway/internal/freeport"
 	"github.com/onceway/onceway/internal/pgtest"
 )
 
@@ -319,7 +320,7 @@ func TestStory(t *testing.T) {
 	start(t, bin, env, serve)
 
 	health := execForm(t, instructions(t)["HEALTHCHECK"])[1:]
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		out, err := run(ctx, env, health...)
@@ -351,7 +352,7 @@ func TestStory(t *testing.T) {
 func post(t *testing.T, url string) string {
 	t.Helper()
 	// The backend may still be starting: then nothing was sent, and the same key may be used again.
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(`{"item":"book","quantity":1}`))
@@ -398,10 +399,10 @@ func start(t *testing.T, program string, env map[string]string, args []string) {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(release)
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }

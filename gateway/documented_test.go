@@ -87,7 +87,7 @@ func TestBasePathIsNotThatOfTheDocument(t *testing.T) {
 	r := startWith(t, created, "caller: {none: {}}\nreconcile: {base_path: /mine}\nupstreams: {b: {targets: ['BACKEND']}}\nroutes: [{name: all, match: {path: '/**'}, upstream: b}]\n")
 	r.send(t, "GET", "/mine/requests/k", "").is(t, 404, "unseen", "resend")
 	r.send(t, "POST", "/mine/query", `{"keys":["k"]}`, "Content-Type", "application/json").is(t, 200, "unseen", "resend")
-	if a := r.raw(t, "GET /_reconcile/v1/requests/k HTTP/1.1\r\nHost: a\r\n\r\n", 20*time.Second); a == nil || a.StatusCode != http.StatusCreated {
+	if a := r.raw(t, "GET /_reconcile/v1/requests/k HTTP/1.1\r\nHost: a\r\n\r\n", time.Minute); a == nil || a.StatusCode != http.StatusCreated {
 		t.Errorf("%v: the backend did not get it", a)
 	}
 }

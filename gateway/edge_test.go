@@ -18,7 +18,7 @@ func TestChunkedBodyReservesWhatItTakes(t *testing.T) {
 	}, "")
 	answered := make(chan *answer, 1)
 	go func() {
-		answered <- r.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 20*time.Second)
+		answered <- r.raw(t, "POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", time.Minute)
 	}()
 	<-inside
 	var slots, bytes int
@@ -54,7 +54,7 @@ func TestPassedTarget(t *testing.T) {
 		}
 	}
 	for _, target := range []string{"/a?", "/a", "/a?b;c=%zz", "//a/../b%2Fc", "/a%2541"} {
-		if a := r.raw(t, "GET "+target+" HTTP/1.1\r\nHost: a\r\n\r\n", 20*time.Second); a == nil || a.body != target {
+		if a := r.raw(t, "GET "+target+" HTTP/1.1\r\nHost: a\r\n\r\n", time.Minute); a == nil || a.body != target {
 			t.Errorf("%s arrived as %v", target, a)
 		}
 	}
@@ -77,7 +77,7 @@ func TestOwnAddresses(t *testing.T) {
 		"/.well-known/idempotency":                                200,
 		"/.well-known/%69dempotency/problems/request%2Dtoo-large": 200,
 	} {
-		a := r.raw(t, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n", 20*time.Second)
+		a := r.raw(t, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n", time.Minute)
 		if a == nil || a.StatusCode != status {
 			t.Errorf("%s: %v, want %d", path, a, status)
 		}
@@ -93,7 +93,7 @@ func TestLeave(t *testing.T) {
 		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET /.well-known/idempotency HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
-		if a := r.raw(t, request, 20*time.Second); a == nil || !a.Close || a.StatusCode >= 300 {
+		if a := r.raw(t, request, time.Minute); a == nil || !a.Close || a.StatusCode >= 300 {
 			t.Errorf("%q: %v", request, a)
 		}
 	}

@@ -140,7 +140,7 @@ func TestRefusedWithoutItsBody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if a := r.raw(t, head, 20*time.Second); a == nil {
+			if a := r.raw(t, head, time.Minute); a == nil {
 				t.Error("no answer")
 			}
 		})

@@ -59,7 +59,7 @@ func TestNothingFollowsARequestOfHTTP10(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
 			if _, err := io.WriteString(conn, c.line+" HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nIdempotency-Key: "+rand.Text()+"\r\n"+
 				c.fields+"\r\n"+c.body+"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 				t.Fatal(err)

@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/onceway/onceway/internal/freeport"
 )
 
 // rawBackend answers with what it is told, when it is told, whatever has come of the request by then. Of each
@@ -91,7 +93,7 @@ func (r *rig) dial(t *testing.T) (net.Conn, *bufio.Reader) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	return c, bufio.NewReader(c)
 }
 
@@ -227,16 +229,16 @@ func finalAnswer(t *testing.T, in *bufio.Reader) *http.Response {
 
 // What we refuse ourselves, passing it through or not, ends no other way.
 func TestARefusedBodyNeverBecomesARequest(t *testing.T) {
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	gone, release, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone.Close()
+	t.Cleanup(release)
 	for _, method := range []string{"PUT", "POST"} { // to a backend that is not there, and without a key
 		for framing, body := range unfinishedBodies {
 			t.Run(method+" "+framing, func(t *testing.T) {
 				t.Parallel()
-				r := startAt(t, "http://"+gone.Addr().String(), allRequired)
+				r := startAt(t, fmt.Sprint("http://127.0.0.1:", gone), allRequired)
 				c, in := r.dial(t)
 				io.WriteString(c, method+" /early HTTP/1.1\r\nHost: a\r\n"+body+smuggled)
 				c.(*net.TCPConn).CloseWrite()
@@ -391,7 +393,7 @@ func TestAFailedUploadIsAnsweredWhileItsClientIsSilent(t *testing.T) {
 			client.Protocols.SetUnencryptedHTTP2(true)
 			defer client.CloseIdleConnections()
 			silent, write := io.Pipe()
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			req, err := http.NewRequestWithContext(ctx, "PUT", "http://"+r.address+"/early", io.MultiReader(strings.NewReader("x"), silent))
 			if err != nil {
@@ -443,7 +445,7 @@ func TestWhatIsNoAnswer(t *testing.T) {
 			closed := make(chan error, 1)
 			b := serveRawly(t, func(c net.Conn, _ *http.Request) {
 				io.WriteString(c, answer)
-				_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+				_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 				_, err := c.Read(make([]byte, 1))
 				closed <- err
 			})

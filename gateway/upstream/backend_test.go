@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/onceway/onceway/internal/freeport"
 )
 
 // protocols under test: cleartext and TLS, HTTP/1.1 and HTTP/2.
@@ -356,12 +358,12 @@ func silent(t testing.TB) string {
 
 // refusing returns an address that nobody listens on.
 func refusing(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := freeport.Take() // or somebody else may come to listen there
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(release)
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 func describe(o Outcome) string {

@@ -194,8 +194,8 @@ func (w *world) judge(h *history) verdict {
 func (w *world) ask(c *client, op *operation, gateway int) seen {
 	from := time.Now()
 	a, err := c.do(recordRequest(op), gateway)
-	// The store has a second to answer, which may not be enough for all who are asking on this machine.
-	for end := from.Add(time.Minute); err == nil && a.Status == http.StatusServiceUnavailable && time.Now().Before(end); {
+	// The store has a second to answer, and the gateway little more, which may not be enough on this machine.
+	for end := from.Add(time.Minute); (err != nil || a.Status == http.StatusServiceUnavailable) && time.Now().Before(end); {
 		a, err = c.do(recordRequest(op), gateway)
 	}
 	if err != nil {

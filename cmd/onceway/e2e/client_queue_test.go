@@ -111,7 +111,7 @@ func TestClientAsksFirst(t *testing.T) {
 	way := newWay(t, g)
 	memory := client.NewMemory()
 	o := hasty
-	o.Outbox = memory
+	o.Outbox, o.CallTimeout = memory, time.Minute // each call is counted
 	keys := make([]string, 120)
 	for i := range keys {
 		keys[i] = client.NewKey()

@@ -223,7 +223,9 @@ func TestClientOnAnUnprotectedRoute(t *testing.T) {
 	t.Parallel()
 	b := ledger.Start(t)
 	g := rig.Serve(t, rig.Config{Targets: []string{b.URL()}, Policy: "mode: off"})
-	d := newDevice(t, g.Addr, hasty)
+	o := hasty
+	o.CallTimeout = time.Minute // each call is counted
+	d := newDevice(t, g.Addr, o)
 	r := rig.Request{Key: newKey(), Body: "amount=1"}
 	if _, err := d.RoundTrip(d.request(t.Context(), r)); !errors.Is(err, client.ErrNotProtected) || len(d.Entries()) != 1 {
 		t.Errorf("%v, with %d entries", err, len(d.Entries()))
