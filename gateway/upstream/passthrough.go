@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -46,7 +47,10 @@ func (p passThrough) RoundTrip(r *http.Request) (*http.Response, error) {
 	var got connected
 	got.trace.GotConn = got.note
 	resp, err := t.roundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), &got.trace)))
-	if err != nil && !got.any.Load() {
+	switch on := got.last.Load(); {
+	case err == nil && on != nil && endsWithConnection(resp):
+		resp.Body = &unframed{resp.Body, on}
+	case err != nil && !got.any.Load():
 		if r.Context().Err() == nil && !isDial(err) {
 			t.health.failed(t.up.now())
 		}
@@ -55,13 +59,39 @@ func (p passThrough) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// connected knows whether a request had a connection. net/http says so before it writes anything of it.
+// connected knows whether a request had a connection, and which one, the last if there were several. net/http says so
+// before it writes anything of it.
 type connected struct {
 	trace httptrace.ClientTrace
 	any   atomic.Bool
+	last  atomic.Pointer[watched]
 }
 
-func (c *connected) note(httptrace.GotConnInfo) { c.any.Store(true) }
+func (c *connected) note(got httptrace.GotConnInfo) {
+	c.any.Store(true)
+	c.last.Store(below(got.Conn))
+}
+
+// endsWithConnection reports whether nothing but the connection's end says where the content ends (RFC 9112, section 6.3,
+// rule 8).
+func endsWithConnection(resp *http.Response) bool {
+	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && resp.StatusCode != http.StatusSwitchingProtocols
+}
+
+// unframed is content over TLS that ends with its connection. It is whole only if TLS says so, by a close_notify (RFC 9112,
+// section 9.8): the end of TCP is nobody's word, and crypto/tls does not tell the two apart.
+type unframed struct {
+	io.ReadCloser
+	on *watched
+}
+
+func (u *unframed) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	if err == io.EOF && u.on.ended.Load() {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
 
 func isDial(err error) bool {
 	var n *net.OpError

@@ -68,12 +68,8 @@ func (s *sending) interrupt() {
 // over is told the connection that the request takes now: another one where net/http tries again, which it does
 // only if nothing has been read of the body.
 func (s *sending) over(got httptrace.GotConnInfo) {
-	c := got.Conn
-	if secured, ok := c.(*tls.Conn); ok {
-		c = secured.NetConn()
-	}
-	on, ok := c.(*watched)
-	if !ok {
+	on := below(got.Conn)
+	if on == nil {
 		return
 	}
 	s.mu.Lock()
@@ -97,11 +93,30 @@ func (s *sending) settle() {
 	}
 }
 
-// watched is a connection that tells the body which goes over it, the latest if there are several, that it is closed.
+// watched is a connection that tells the body which goes over it, the latest if there are several, that it is closed. It
+// knows whether it was TCP that ended it.
 type watched struct {
 	*net.TCPConn
 	by     atomic.Pointer[sending]
 	closed atomic.Bool
+	ended  atomic.Bool // by its peer, in TCP: whoever reads TLS up to the close_notify does not come that far
+}
+
+func (c *watched) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if err == io.EOF {
+		c.ended.Store(true)
+	}
+	return n, err
+}
+
+// below returns the connection that carries c, or is c itself; nil if it is none of ours.
+func below(c net.Conn) *watched {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
+	on, _ := c.(*watched)
+	return on
 }
 
 func (c *watched) watch(s *sending) {

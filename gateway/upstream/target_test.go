@@ -1,9 +1,13 @@
 package upstream
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"slices"
@@ -464,5 +468,70 @@ func TestPassThroughWithoutAConnection(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Content that ends with its connection is whole over TLS if its sender says so. Anybody on the way can end a TCP
+// connection, and what has a length or is chunked ends before it does.
+func TestPassThroughOfContentThatEndsWithTLS(t *testing.T) {
+	const length, chunked, neither = "Content-Length: 4\r\n", "Transfer-Encoding: chunked\r\n", ""
+	for _, c := range []struct {
+		framing, content string
+		tls, notified    bool
+		whole            bool
+	}{
+		{neither, "gone", true, true, true},
+		{neither, "gone", true, false, false},
+		{neither, "", true, false, false},
+		{neither, "gone", false, false, true},
+		{length, "gone", true, false, true},
+		{chunked, "4\r\ngone\r\n0\r\n\r\n", true, false, true},
+	} {
+		t.Run(fmt.Sprintf("%q %q %v %v", c.framing, c.content, c.tls, c.notified), func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			answered := make(chan struct{})
+			go func() {
+				defer close(answered)
+				tcp, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer tcp.Close()
+				conn := tcp
+				if c.tls {
+					secured := tls.Server(tcp, &tls.Config{Certificates: []tls.Certificate{certificate().cert}})
+					if c.notified {
+						defer secured.Close()
+					}
+					conn = secured
+				}
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+					io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n"+c.framing+"\r\n"+c.content)
+				}
+			}()
+			scheme := "http"
+			if c.tls {
+				scheme = "https"
+			}
+			u := newUpstream(t, Options{}, scheme+"://"+l.Addr().String())
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := u.RoundTripper().RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			content, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			<-answered
+			if (err == nil) != c.whole || err == nil && c.content != "" && string(content) != "gone" {
+				t.Errorf("%q, %v", content, err)
+			}
+		})
 	}
 }
