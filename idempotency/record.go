@@ -25,7 +25,7 @@ type Record struct {
 	Resend      bool   // claimed on a route whose backend deduplicates by key
 	Doubted     bool   // an attempt before the last one is still in doubt
 	Cause       Cause  // why it is not_executed or unknown; empty otherwise
-	Trace       Trace  // of the last attempt
+	Trace       Trace  // of the last attempt; of the cancellation where there was none
 
 	Contradicted bool // an answer proved a not_executed or cancelled record wrong; blocks further claims
 	Damaged      bool // what was stored does not match its digest; Response is nil
@@ -49,7 +49,7 @@ type Record struct {
 // contains data of the request.
 type Cause string
 
-// Trace is the W3C trace context of the span that executed an attempt; zero if there is none.
+// Trace is the W3C trace context of the span that executed an attempt, or cancelled what had none; zero if there is none.
 type Trace struct {
 	TraceID [16]byte
 	SpanID  [8]byte

@@ -11,7 +11,7 @@ type Query struct {
 	State        State // as derived
 	Caller       *Caller
 	Route        string
-	Trace        [16]byte      // of the last attempt
+	Trace        [16]byte      // of the last attempt, or of the cancellation where there was none
 	OlderThan    time.Duration // age of the last attempt, or of a tombstone
 	YoungerThan  time.Duration
 	Contradicted bool // only records that an answer has proved wrong

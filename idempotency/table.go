@@ -171,7 +171,7 @@ func (t Cancel) next(_, seen Record, env Env) move {
 		if env.lacks(t.KeyDate) {
 			return stay
 		}
-		r = Record{ID: t.Operation.ID(), Operation: t.Operation, FirstSeen: env.Now}
+		r = Record{ID: t.Operation.ID(), Operation: t.Operation, FirstSeen: env.Now, Trace: t.Trace}
 	case NotExecuted:
 		if seen.Contradicted {
 			return stay // it was executed: nobody may be told that it never will be

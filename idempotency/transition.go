@@ -98,6 +98,7 @@ type Cancel struct {
 	Operation Operation
 	KeyDate   time.Time // the key's own date; zero if it has none
 	Retention Retention
+	Trace     Trace // of the call that cancels; a record that has had an attempt keeps that one's
 }
 
 // Acknowledge erases a stored body: completed → forgotten.

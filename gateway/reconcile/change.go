@@ -24,7 +24,9 @@ func (a *api) CancelRequest(ctx context.Context, in reconciliation.CancelRequest
 	}
 	now := a.Now()
 	tooOld := a.KeyAges.TooOld(keyDate, now)
-	done, err := a.Engine.Cancel(context.WithoutCancel(call.ev.Context()), idempotency.Cancel{Operation: op, KeyDate: keyDate, Retention: a.Retention}, tooOld != nil)
+	done, err := a.Engine.Cancel(context.WithoutCancel(call.ev.Context()), idempotency.Cancel{
+		Operation: op, KeyDate: keyDate, Retention: a.Retention, Trace: call.ev.Trace(),
+	}, tooOld != nil)
 	if err != nil {
 		return nil, a.unwritten(call.ev, err)
 	}

@@ -172,7 +172,8 @@ func (m *moves) queueOthers(b *pgx.Batch, lease time.Duration) {
 		b.Queue(cancelIfUnseen, id,
 			column(ts, func(t *idempotency.Cancel) pgtype.Text { return text(t.Operation.Caller) }),
 			column(ts, func(t *idempotency.Cancel) pgtype.Text { return text(t.Operation.Key) }),
-			keyDate, keepKey)
+			keyDate, keepKey,
+			column(ts, func(t *idempotency.Cancel) octets { return traceBytes(nil, t.Trace) }))
 		b.Queue(cancelIfNotExecuted, id, keyDate, keepKey)
 	}
 	if len(m.acknowledges) > 0 {

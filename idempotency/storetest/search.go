@@ -44,7 +44,9 @@ func testSearch(w *world) {
 		w.must(completeBodiless(forgotten))
 		w.passAlive(1)
 		tombstone := op(bob)
-		w.must(cancel(tombstone))
+		forbid := cancel(tombstone)
+		forbid.Trace.TraceID = [16]byte{6}
+		w.must(forbid)
 
 		all := []idempotency.OperationID{old.Operation, executing.Operation, unknown.Operation, released.Operation, proved.Operation, forgotten.Operation, tombstone.ID()}
 		_, some, inDoubt, releases, wrong, gone, tomb := all[0], all[1], all[2], all[3], all[4], all[5], all[6]
@@ -64,6 +66,7 @@ func testSearch(w *world) {
 			{"route", idempotency.Query{Route: "refunds"}, []idempotency.OperationID{some, releases}},
 			{"no such route", idempotency.Query{Route: "order"}, nil},
 			{"trace", idempotency.Query{Trace: [16]byte{3}}, []idempotency.OperationID{inDoubt, releases}},
+			{"trace of a cancellation", idempotency.Query{Trace: [16]byte{6}}, []idempotency.OperationID{tomb}},
 			{"older", idempotency.Query{OlderThan: 2 * step}, all[:1]},
 			{"younger", idempotency.Query{YoungerThan: step / 2}, []idempotency.OperationID{tomb}},
 			{"between", idempotency.Query{OlderThan: step / 2, YoungerThan: 2 * step}, all[1:6]},

@@ -196,7 +196,7 @@ func note(id idempotency.OperationID, n int) idempotency.Note {
 }
 
 func cancel(o idempotency.Operation) idempotency.Cancel {
-	return idempotency.Cancel{Operation: o, Retention: Keep}
+	return idempotency.Cancel{Operation: o, Retention: Keep, Trace: idempotency.Trace{TraceID: [16]byte{4, 5}, SpanID: [8]byte{6}}}
 }
 
 // granted claims and returns the attempt that was granted.

@@ -56,9 +56,11 @@ func TestCancellationAndAcknowledgement(t *testing.T) {
 
 func cancelKeys(t *testing.T, g *rig.Gateway, b *ledger.Backend) {
 	late := rig.Request{Key: newKey(), Body: "a"}
-	first := g.Do(t, cancellation(late.Key))
+	call := cancellation(late.Key)
+	call.Header = http.Header{"Traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}
+	first := g.Do(t, call)
 	first.Is(t, cancelledNow)
-	if r := first.Record(t); r.Key != late.Key || r.State != "cancelled" || r.Attempts != 0 || r.Request != nil {
+	if r := first.Record(t); r.TraceID != "0af7651916cd43dd8448eb211c80319c" || r.Key != late.Key || r.State != "cancelled" || r.Attempts != 0 || r.Request != nil {
 		t.Errorf("%s", first.Body)
 	}
 	g.Do(t, cancellation(late.Key)).Is(t, cancelled)
