@@ -114,11 +114,11 @@ func New(o Options) (*Gateway, error) {
 	ups := make(map[string]*upstream.Upstream)
 	seen := make(map[string]*telemetry.Upstream)
 	for _, u := range c.Upstreams {
+		seen[u.Name] = o.Observer.Upstream(u.Name)
 		ups[u.Name] = upstream.New(upstream.Options{
 			Name: u.Name, Targets: u.Targets, Timeout: u.Timeout, ConnectTimeout: u.ConnectTimeout,
-			IdleTimeout: u.IdleTimeout, MaxInFlight: u.MaxInFlight,
+			IdleTimeout: u.IdleTimeout, MaxInFlight: u.MaxInFlight, Observer: seen[u.Name],
 		})
-		seen[u.Name] = o.Observer.Upstream(u.Name)
 		g.upstreams = append(g.upstreams, ups[u.Name])
 	}
 	for i := range c.Routes {

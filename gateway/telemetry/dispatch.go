@@ -28,6 +28,8 @@ func (o Outcome) String() string { return outcomeNames[o] }
 
 // Upstream is how one configured upstream is named.
 type Upstream struct {
+	observer  *Observer
+	reach     reach
 	name      string
 	span      string
 	starts    []trace.SpanStartOption
@@ -37,7 +39,7 @@ type Upstream struct {
 
 // Upstream makes the handle of an upstream, once, at start-up.
 func (o *Observer) Upstream(name string) *Upstream {
-	u := &Upstream{name: name, span: "dispatch " + name}
+	u := &Upstream{observer: o, name: name, span: "dispatch " + name}
 	u.starts = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(keyUpstream.String(name))}
 	for i := range u.counts {
 		outcome := Outcome(i).String()

@@ -84,19 +84,25 @@ func (t *target) dial(ctx context.Context) (conn, *evidence) {
 	defer cancel()
 	c, failed := t.open(bounded)
 	var cause idempotency.Cause
+	var err error
 	switch {
 	case failed == nil:
 		t.health.succeeded()
 	case ctx.Err() != nil:
 		failed.ended = ctx.Err()
-		cause = classify(*failed).(NotSent).Cause
+		cause, err = classify(*failed).(NotSent).Cause, failed.err
 	default:
 		t.health.failed(t.up.now())
-		cause = classify(*failed).(NotSent).Cause
+		cause, err = classify(*failed).(NotSent).Cause, failed.err
 	}
-	t.up.o.Observer.Dialed(t.up.o.Name, t.address, t.up.now().Sub(began), cause)
+	if errors.Is(err, errNoHTTP2) {
+		err = errNoHTTP2 // what net/http says beside it may quote the server
+	}
+	t.up.o.Observer.Dialed(t.up.o.Name, t.address, t.up.now().Sub(began), cause, err)
 	return c, failed
 }
+
+var errNoHTTP2 = errors.New("a connection that HTTP/2 could not begin on, or that admits no stream")
 
 // open makes a connection and reserves it.
 func (t *target) open(ctx context.Context) (conn, *evidence) {
@@ -127,17 +133,15 @@ func (t *target) open(ctx context.Context) (conn, *evidence) {
 	client, err := t.up.h2.NewClientConn(context.WithValue(ctx, dialedKey{}, p), "http", t.address)
 	if err != nil {
 		sock.seal()
-		return conn{}, &evidence{step: stepDial, err: err}
+		return conn{}, &evidence{step: stepDial, err: errors.Join(errNoHTTP2, err)}
 	}
 	if err = p.wait(ctx); err == nil {
-		if err = client.Reserve(); err != nil {
-			err = errors.Join(errors.New("closed as soon as it was open, or no stream is admitted"), err)
-		}
+		err = client.Reserve()
 	}
 	if err != nil {
 		client.Close()
 		sock.seal()
-		return conn{}, &evidence{step: stepDial, err: err}
+		return conn{}, &evidence{step: stepDial, err: errors.Join(errNoHTTP2, err)}
 	}
 	t.share(client)
 	return conn{client: client}, nil

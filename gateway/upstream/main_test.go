@@ -117,16 +117,18 @@ func wantNotSent(t testing.TB, o Outcome, cause idempotency.Cause) {
 type watcher struct {
 	mu     sync.Mutex
 	dialed map[string]int // by target and cause
+	said   []error
 	moved  int
 }
 
-func (w *watcher) Dialed(_, target string, _ time.Duration, cause idempotency.Cause) {
+func (w *watcher) Dialed(_, target string, _ time.Duration, cause idempotency.Cause, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.dialed == nil {
 		w.dialed = map[string]int{}
 	}
 	w.dialed[target+" "+string(cause)]++
+	w.said = append(w.said, err)
 }
 
 func (w *watcher) Moved(string, string) {

@@ -140,8 +140,8 @@ func TestTheFirstSettingsCount(t *testing.T) {
 func TestAConnectionThatNeverBegins(t *testing.T) {
 	greetings := map[string]func(f *http2.Framer){
 		"nothing":               func(*http2.Framer) {},
-		"GOAWAY":                func(f *http2.Framer) { f.WriteSettings(); f.WriteGoAway(0, http2.ErrCodeNo, nil) },
-		"GOAWAY alone":          func(f *http2.Framer) { f.WriteGoAway(0, http2.ErrCodeNo, nil) },
+		"GOAWAY":                func(f *http2.Framer) { f.WriteSettings(); f.WriteGoAway(0, http2.ErrCodeNo, []byte("of a request")) },
+		"GOAWAY alone":          func(f *http2.Framer) { f.WriteGoAway(0, http2.ErrCodeNo, []byte("of a request")) },
 		"SETTINGS of no stream": func(f *http2.Framer) { f.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams}) },
 	}
 	for name, greet := range greetings {
@@ -173,8 +173,14 @@ func TestAConnectionThatNeverBegins(t *testing.T) {
 			})
 			t.Cleanup(serving.Wait)
 			t.Cleanup(func() { l.Close() })
-			u := newUpstream(t, Options{}, "h2c://"+l.Addr().String())
+			w := &watcher{}
+			u := newUpstream(t, Options{Observer: w}, "h2c://"+l.Addr().String())
 			out := send(t, u, post("op", []byte("body")))
+			for _, err := range w.said {
+				if err != nil && err != errNoHTTP2 && !isNetError(err) {
+					t.Errorf("the observer was told %v", err)
+				}
+			}
 			if name == "GOAWAY" {
 				// It may come behind the reservation, and the next connection is not taken.
 				if n, ok := out.(NotSent); !ok || n.Cause != CauseDialFailed && n.Cause != CauseZeroBytes {

@@ -48,9 +48,14 @@ func TestWhatNeverHadAConnectionWasNotSent(t *testing.T) {
 func TestAnUntrustedCertificate(t *testing.T) {
 	b := newBackend(t, "h2", answering)
 	at := newUpstream(t, Options{}, b.URL()).o.Targets
-	u := New(Options{Targets: at}) // the system's roots do not know it
+	w := &watcher{}
+	u := New(Options{Targets: at, Observer: w}) // the system's roots do not know it
 	defer u.Close()
 	wantNotSent(t, send(t, u, post("op", nil)), CauseTLSFailed)
+	var certificate *tls.CertificateVerificationError
+	if len(w.said) != 1 || !errors.As(w.said[0], &certificate) {
+		t.Errorf("the observer was told %v", w.said)
+	}
 }
 
 func TestADialThatTakesTooLong(t *testing.T) {

@@ -32,9 +32,9 @@ type Options struct {
 
 // Observer is told what Outcomes do not show. Its methods must not block.
 type Observer interface {
-	// Dialed reports one attempt to connect to a target, for example "10.0.0.1:9000". The cause is
-	// empty if it succeeded.
-	Dialed(upstream, target string, took time.Duration, cause idempotency.Cause)
+	// Dialed reports one attempt to connect to a target, for example "10.0.0.1:9000". If it succeeded, the cause is
+	// empty and err is nil; otherwise err says why, in words that hold nothing of the traffic. What passes through unprotected is not reported: there each request says so itself.
+	Dialed(upstream, target string, took time.Duration, cause idempotency.Cause, err error)
 	// Moved reports that a kept-alive connection died before a byte of a request was written to it, or that
 	// something of TLS crossed the request, so that it moved to a fresh one.
 	Moved(upstream, target string)
@@ -152,5 +152,5 @@ func newTransport(o Options) *http.Transport {
 
 type unobserved struct{}
 
-func (unobserved) Dialed(string, string, time.Duration, idempotency.Cause) {}
-func (unobserved) Moved(string, string)                                    {}
+func (unobserved) Dialed(string, string, time.Duration, idempotency.Cause, error) {}
+func (unobserved) Moved(string, string)                                           {}

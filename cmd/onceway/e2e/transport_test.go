@@ -316,6 +316,13 @@ func TestBackendsThatCannotBeReached(t *testing.T) {
 				t.Errorf("%s: the backend got %d requests", path, n)
 			}
 		}
+		// Each time the log says why once, though two requests failed.
+		for _, reason := range []string{"connection refused", "lookup no-such-host.invalid", "does not look like a TLS handshake", "unknown authority"} {
+			g.AwaitOutput(t, reason)
+			if n := strings.Count(g.Output(), reason); n != 1 {
+				t.Errorf("the log says %q %d times", reason, n)
+			}
+		}
 	})
 }
 
