@@ -197,7 +197,9 @@ func (e *Event) fields(f []slog.Attr, status int, took time.Duration) []slog.Att
 	text("outcome", e.Outcome.String())
 	text("cause", word(string(e.Cause)))
 	number("bytes_in", e.BytesIn)
-	number("bytes_out", e.BytesOut)
+	if e.kind.method != http.MethodHead { // whose content is made for its length, and not sent
+		number("bytes_out", e.BytesOut)
+	}
 	number("claim_us", e.ClaimTook.Microseconds())
 	number("dispatch_us", e.DispatchTook.Microseconds())
 	number("commit_us", e.CommitTook.Microseconds())

@@ -255,6 +255,17 @@ func TestWideEvent(t *testing.T) {
 	}
 }
 
+// Of the content that an answer to a HEAD would have nothing is sent (RFC 9110, section 9.3.2).
+func TestNoBytesOfAHead(t *testing.T) {
+	b := newBench(t, true, sdktrace.NeverSample())
+	e := b.Start(httptest.NewRequest(http.MethodHead, "/orders/7", nil), b.Route("orders", "/orders/**"))
+	e.BytesOut = 300
+	e.End(200)
+	if strings.Contains(b.log.String(), "bytes_out") {
+		t.Error(b.log)
+	}
+}
+
 func TestAccessLogCanBeSwitchedOff(t *testing.T) {
 	b := newBench(t, false, sdktrace.NeverSample())
 	route := b.Route("orders", "/orders/**")
