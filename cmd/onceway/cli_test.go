@@ -124,8 +124,14 @@ func TestConfigSchemaIsJSON(t *testing.T) {
 func TestConfigurationFileFromTheEnvironment(t *testing.T) {
 	clean(t)
 	t.Setenv("ONCEWAY_CONFIG", write(t, good))
-	if code, stdout, stderr := onceway(t, "config", "check"); code != exitOK || !strings.HasPrefix(stdout, "ok: 1 routes") {
+	t.Setenv(adminTokenVariable, "of an operator")
+	if code, stdout, stderr := onceway(t, "config", "check"); code != exitOK || !strings.HasPrefix(stdout, "ok: 1 routes") || stderr != "" {
 		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
+	}
+	t.Setenv("ONCEWAY_STOREE", "postgres://u:secret@h/d")
+	const want = "warning: ONCEWAY_STOREE: nothing reads this variable; did you mean ONCEWAY_STORE?\n"
+	if code, _, stderr := onceway(t, "config", "check"); code != exitOK || stderr != want {
+		t.Errorf("exit %d, %q, want %q", code, stderr, want)
 	}
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +41,7 @@ func (f *configFlags) loadToServe(*cobra.Command) (*config.Config, error) {
 
 // read completes src, which says what is looked into beyond the file itself.
 func (f *configFlags) read(src config.Source) (*config.Config, error) {
-	src.File, src.Lookup, src.Overrides = f.file, os.LookupEnv, f.overrides
+	src.File, src.Lookup, src.Variables, src.Overrides = f.file, os.LookupEnv, settingVariables(), f.overrides
 	if src.File == "" {
 		src.File = os.Getenv(configVariable)
 	}
@@ -51,6 +53,17 @@ func (f *configFlags) read(src config.Source) (*config.Config, error) {
 		src.Data = data
 	}
 	return config.Load(src)
+}
+
+// settingVariables returns the names in the environment without those that are no settings.
+func settingVariables() (names []string) {
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); name != configVariable && name != adminTokenVariable {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // loadPart is load for a verb that needs a single setting, such as the store. Where there is no file

@@ -17,6 +17,7 @@ type decoder struct {
 	file     string
 	dir      string // of the file; empty without one
 	lookup   Lookup
+	asked    map[string]bool       // variables that lookup was asked for
 	files    ReadFile              // may be nil
 	dsn      ReadDSN               // may be nil
 	origins  map[*yaml.Node]string // flag or variable that a node was made from
@@ -274,9 +275,13 @@ func printable(s string) string {
 
 // didYouMean suggests the name that is nearest, if one is near.
 func didYouMean(name string, names []string) string {
-	best, distance := "", min(3, (len(name)+1)/2)+1
+	return didYouMeanWithin(min(3, (len(name)+1)/2), name, names)
+}
+
+func didYouMeanWithin(most int, name string, names []string) string {
+	best, distance := "", most+1
 	for _, candidate := range names {
-		if n := edits(strings.ToLower(name), candidate); n < distance {
+		if n := edits(strings.ToLower(name), strings.ToLower(candidate)); n < distance {
 			best, distance = candidate, n
 		}
 	}

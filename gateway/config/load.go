@@ -26,6 +26,7 @@ type Source struct {
 	File      string    // name for messages, and the base of relative paths; empty when there is no file
 	Data      []byte    // the file's content; ignored without a File
 	Lookup    Lookup    // nil means an empty environment
+	Variables []string  // names in that environment of which one that nobody reads is worth a warning
 	Files     ReadFile  // nil means that the files which the configuration names are not looked at
 	DSN       ReadDSN   // nil means that nobody here can read one
 	Overrides Overrides // from flags
@@ -43,14 +44,18 @@ func ForUpstream(url string, overrides Overrides, lookup Lookup) (*Config, error
 func Load(src Source) (*Config, error) {
 	d := &decoder{
 		file:    src.File,
-		lookup:  src.Lookup,
+		asked:   map[string]bool{},
 		files:   src.Files,
 		dsn:     src.DSN,
 		origins: map[*yaml.Node]string{},
 		places:  map[string]place{},
 	}
-	if d.lookup == nil {
-		d.lookup = func(string) (string, bool) { return "", false }
+	d.lookup = func(name string) (string, bool) {
+		d.asked[name] = true
+		if src.Lookup == nil {
+			return "", false
+		}
+		return src.Lookup(name)
 	}
 	if src.File != "" {
 		d.dir = filepath.Dir(src.File)
@@ -75,6 +80,7 @@ func Load(src Source) (*Config, error) {
 		return nil, &Error{ordered(d.problems)}
 	}
 	d.advise(&c)
+	d.adviseEnvironment(src.Variables)
 	c.warnings = d.warnings
 	return &c, nil
 }

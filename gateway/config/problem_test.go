@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -168,6 +169,34 @@ func TestWarnings(t *testing.T) {
 		case test.want != "" && (len(got) != 1 || !strings.Contains(got[0].String(), test.want)):
 			t.Errorf("%s: got %v, want %s", test.name, got, test.want)
 		}
+	}
+}
+
+// A variable that is misspelt changes nothing, and nothing else would say so.
+func TestWarningsOfVariablesThatNobodyReads(t *testing.T) {
+	names := []string{
+		"HOME", "ONCEWAY_DRAIN_DELAY", "ONCEWAY_LISTEN", "ONCEWAY_PASSWORD", "ONCEWAY_SPOOL", "ONCEWAY_STOREE", "ONCEWAY_UPSTREAM",
+		// of a service named onceway
+		"ONCEWAY_PORT", "ONCEWAY_PORT_8080_TCP", "ONCEWAY_PORT_8080_TCP_ADDR", "ONCEWAY_SERVICE_HOST", "ONCEWAY_SERVICE_PORT", "ONCEWAY_SERVICE_PORT_HTTP",
+	}
+	src := Source{
+		File: "f", Data: []byte(least + "store: postgres://u:${ONCEWAY_PASSWORD}@h/d"), Lookup: environment("ONCEWAY_PASSWORD=p"),
+		Variables: names, Overrides: Overrides{Listen: "127.0.0.1:1"},
+	}
+	c, err := Load(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range c.Warnings() {
+		got = append(got, w.String())
+	}
+	want := []string{
+		`ONCEWAY_SPOOL: nothing reads this variable; to use it, write "${ONCEWAY_SPOOL}" into the file`,
+		"ONCEWAY_STOREE: nothing reads this variable; did you mean ONCEWAY_STORE?",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("warns %q, want %q", got, want)
 	}
 }
 
