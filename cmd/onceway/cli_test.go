@@ -196,22 +196,26 @@ func TestMigrate(t *testing.T) {
 func TestHealthcheck(t *testing.T) {
 	clean(t)
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
-	status := http.StatusOK
+	status, text := http.StatusOK, "ready\n"
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/readyz" {
 			status = http.StatusNotFound
 		}
 		w.WriteHeader(status)
-		io.WriteString(w, "some text\n")
+		io.WriteString(w, text)
 	}))
 	defer s.Close()
 	address := strings.TrimPrefix(s.URL, "http://")
-	if code, stdout, stderr := onceway(t, "healthcheck", "--admin", address); code != exitOK || stdout != "some text\n" {
+	if code, stdout, stderr := onceway(t, "healthcheck", "--admin", address); code != exitOK || stdout != "ready\n" {
 		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
 	}
 	t.Setenv("ONCEWAY_ADMIN_LISTEN", "127.0.0.1"+address[strings.LastIndex(address, ":"):])
 	if code, _, stderr := onceway(t, "healthcheck"); code != exitOK {
 		t.Errorf("by the environment: exit %d, %q", code, stderr)
+	}
+	text = "some text\n" // of a backend, where the address is that for clients
+	if code, stdout, stderr := onceway(t, "healthcheck", "--admin", address); code != exitFailure || stdout != "" || !strings.Contains(stderr, "is it the listener for clients?") {
+		t.Errorf("another 200: exit %d, %q, %q", code, stdout, stderr)
 	}
 	status = http.StatusServiceUnavailable
 	if code, _, stderr := onceway(t, "healthcheck", "--admin", address); code != exitFailure || !strings.Contains(stderr, "503: some text") {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/onceway/onceway/gateway/admin"
 )
 
 func newHealthcheckCommand() *cobra.Command {
@@ -66,6 +68,9 @@ func healthcheck(ctx context.Context, base *url.URL, out io.Writer) error {
 	text := strings.TrimSpace(string(body))
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s answered %d: %s", target.Host, resp.StatusCode, text)
+	}
+	if text != admin.Ready { // another 200, as a backend's to what the listener for clients passes on, says nothing of the gateway
+		return fmt.Errorf("%s did not answer as an admin listener does; is it the listener for clients?", target.Host)
 	}
 	_, err = fmt.Fprintln(out, text)
 	return err

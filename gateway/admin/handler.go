@@ -21,6 +21,9 @@ type Options struct {
 	Timeout time.Duration // of one check. Default: 2s
 }
 
+// Ready is what /readyz says of a gateway that is ready, and a line end.
+const Ready = "ready"
+
 // Handler serves /livez, /readyz and /metrics, to GET and HEAD only.
 //
 // /readyz answers 200 "ready", or 503 "not ready: " and the names of the checks that failed. With
@@ -83,7 +86,7 @@ func (r readyz) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		plain(w, status, "not ready: "+strings.Join(failed, ", ")+"\n")
 		return
 	}
-	plain(w, status, "ready\n")
+	plain(w, status, Ready+"\n")
 }
 
 func plain(w http.ResponseWriter, status int, text string) {
