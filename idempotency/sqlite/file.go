@@ -68,17 +68,29 @@ func Resolve(path string) (string, error) {
 	return there, nil
 }
 
-// InPlace returns an error if the file that was opened is no longer the one at its path. Whatever is written now goes
-// with the process: the next one would not find it, and execute all of it again.
+// InPlace returns an error if the file that was opened, or its log, is no longer the one at its path. Whatever is written
+// now goes with the process: the next one would not find it, and execute all of it again. Of a log alone that holds until
+// it is closed in good order, which copies it into the file.
 func (s *Store) InPlace() error {
-	info, err := os.Stat(s.path)
-	if err == nil && !os.SameFile(info, s.file) {
-		err = errors.New("another file has taken its place")
-	}
-	if err != nil {
+	if err := inPlace(s.path, s.file); err != nil {
 		return fmt.Errorf("store %s: the file that is open has been moved or deleted: %w; put it back, or stop the gateway", s.path, err)
 	}
+	if err := inPlace(s.path+logSuffix, s.log); err != nil {
+		return fmt.Errorf("store %s: its log, %s, has been moved or deleted: %w; put it back, or stop the gateway by SIGTERM, which loses nothing, "+
+			"and start it again", s.path, filepath.Base(s.path+logSuffix), err)
+	}
 	return nil
+}
+
+// logSuffix names SQLite's write-ahead log, beside the file. It is there as long as a connection is.
+const logSuffix = "-wal"
+
+func inPlace(path string, opened os.FileInfo) error {
+	info, err := os.Stat(path)
+	if err == nil && !os.SameFile(info, opened) {
+		err = errors.New("another file has taken its place")
+	}
+	return err
 }
 
 // create makes an empty file that only its owner can read, for it will hold callers' data, if there

@@ -257,7 +257,7 @@ func TestALeaseNeedsTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere := path + ".elsewhere"
+	elsewhere, log := path+".elsewhere", path+"-wal"
 	for _, step := range []struct {
 		does func() error
 		want string
@@ -266,6 +266,10 @@ func TestALeaseNeedsTheFile(t *testing.T) {
 		{func() error { return os.Rename(path, elsewhere) }, "has been moved or deleted"},
 		{func() error { return os.WriteFile(path, nil, 0o600) }, "another file has taken its place"},
 		{func() error { return os.Rename(elsewhere, path) }, ""},
+		{func() error { return os.Rename(log, elsewhere) }, "-wal, has been moved or deleted"},
+		{func() error { return os.WriteFile(log, nil, 0o600) }, "-wal, has been moved or deleted: another file has taken its place"},
+		{func() error { return os.Rename(elsewhere, log) }, ""},
+		{func() error { return os.Remove(log) }, "-wal, has been moved or deleted"},
 	} {
 		if err := step.does(); err != nil {
 			t.Fatal(err)
@@ -274,6 +278,26 @@ func TestALeaseNeedsTheFile(t *testing.T) {
 		if err == nil && step.want != "" || err != nil && (step.want == "" || !strings.Contains(err.Error(), step.want)) {
 			t.Errorf("error is %v, want %q", err, step.want)
 		}
+	}
+}
+
+// A log that was deleted is lost with the process, and not if that ends in good order: so says the error.
+func TestADeletedLogIsCopiedAtTheEnd(t *testing.T) {
+	path := migrated(t)
+	s := open(t, path, sqlite.Options{})
+	if err := os.Remove(path + "-wal"); err != nil {
+		t.Fatal(err)
+	}
+	o := idempotency.Operation{Caller: "caller", Key: "key"}
+	if _, err := s.Apply(t.Context(), []idempotency.Transition{idempotency.Cancel{Operation: o, Retention: storetest.Keep}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	found, err := open(t, path, sqlite.Options{}).Find(t.Context(), []idempotency.OperationID{o.ID()})
+	if err != nil || found[0].State != idempotency.Cancelled {
+		t.Errorf("%+v, error %v", found, err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 type Store struct {
 	path    string
 	file    os.FileInfo // of what was opened
+	log     os.FileInfo // and its log
 	options Options
 	lock    *os.File
 
@@ -101,6 +102,9 @@ func (s *Store) connect() (err error) {
 		}
 	}
 	if err := s.begin(opened[0]); err != nil {
+		return err
+	}
+	if s.log, err = os.Stat(s.path + logSuffix); err != nil {
 		return err
 	}
 	s.writer = make(chan *conn, 1)

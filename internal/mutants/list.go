@@ -283,6 +283,8 @@ func (t Resolve)`}),
 		edits: change(`if err := s.InPlace(); err != nil {`, `if err := s.InPlace(); err != nil && false {`)},
 	{name: "lease without the file", file: "idempotency/sqlite/lease.go", pkg: "idempotency/sqlite", test: "TestALeaseNeedsTheFile",
 		edits: change(`return s.InPlace()`, `return nil`)},
+	{name: "lease without the log", file: "idempotency/sqlite/file.go", pkg: "idempotency/sqlite", test: "TestALeaseNeedsTheFile",
+		edits: change(`if err := inPlace(s.path+logSuffix, s.log); err != nil {`, `if err := inPlace(s.path+logSuffix, s.log); err != nil && false {`)},
 	{name: "lease not given back by a broken connection", file: "idempotency/postgres/lease.go", pkg: "idempotency/postgres", test: "TestGivingBackByABrokenConnection",
 		edits: change(`errors.As(err, &broken) {
 		s.leases.Reset()`, `errors.As(err, &broken) && err == nil {
