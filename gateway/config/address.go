@@ -169,8 +169,10 @@ func (d *decoder) resolve(path string) string {
 func checkStore(s string) (message, hint string) {
 	const examples = "write sqlite:onceway.db or postgres://user@host/database"
 	if path, ok := strings.CutPrefix(s, "sqlite:"); ok {
-		path, _, _ = strings.Cut(path, "?")
 		switch {
+		case strings.Contains(path, "?"):
+			// It would be a part of the name: who adds a parameter would go on with another file, and an empty one.
+			return "must not have parameters, for SQLite has none here", "write sqlite:onceway.db, without ? and what follows"
 		case path == "" || strings.HasSuffix(path, "/"):
 			return "names no file", examples
 		case strings.HasPrefix(path, "//"):
@@ -200,12 +202,7 @@ func (d *decoder) resolveStore(dsn string) string {
 	if !ok {
 		return dsn
 	}
-	path, query, found := strings.Cut(path, "?")
-	dsn = "sqlite:" + d.resolve(path)
-	if found {
-		dsn += "?" + query
-	}
-	return dsn
+	return "sqlite:" + d.resolve(path)
 }
 
 // redactStore hides the passwords of a DSN.

@@ -160,7 +160,7 @@ func TestDerivedDefaults(t *testing.T) {
 func TestRelativePathsResolveAgainstTheFile(t *testing.T) {
 	for _, test := range []struct{ store, env, want string }{
 		{"", "", "sqlite:/etc/onceway/onceway.db"},
-		{"store: 'sqlite:data/x.db?a=b'", "", "sqlite:/etc/onceway/data/x.db?a=b"},
+		{"store: sqlite:data/x.db", "", "sqlite:/etc/onceway/data/x.db"},
 		{"store: sqlite:/var/x.db", "", "sqlite:/var/x.db"},
 		{"store: sqlite:data/x.db", "ONCEWAY_STORE=sqlite:y.db", "sqlite:y.db"},
 	} {

@@ -41,6 +41,7 @@ func TestProblems(t *testing.T) {
 		{"addresses", least + "listen: localhost\nadmin: {listen: '1.2.3.4:99999'}", []string{":4: listen: is not host:port…", ":5: admin.listen: has no port…"}},
 		{"tls halves", least + "tls: {cert: a}", []string{":4: tls: needs both…"}},
 		{"store", least + "store: mysql://x", []string{":4: store: must begin with sqlite: or postgres://…"}},
+		{"store with a parameter", least + "store: 'sqlite:onceway.db?_pragma=busy_timeout(1)'", []string{":4: store: must not have parameters…without ?"}},
 		{"store in memory", least + "store: 'sqlite::memory:'", []string{":4: store: must name a file…"}},
 		{"durations", least + "lease: 10\ndrain_delay: -1s\nmax_wait: 5 s\nstore_timeout: 0s\nretention: {key: 1y}", []string{
 			":4: lease: a duration needs a unit; write 10s…", ":5: drain_delay: \"-1s\" is negative…", ":6: max_wait: \"5 s\" is not a duration…",
