@@ -347,6 +347,21 @@ func TestACutAnswerIsCutAtOnce(t *testing.T) {
 	}
 }
 
+// So it is seen by a client of HTTP/1.0, to whom the end of the connection is that of content without a length.
+func TestACutAnswerIsNoWholeOneToHTTP10(t *testing.T) {
+	const part = "7\r\npartial\r\n"
+	for rest, whole := range map[string]bool{"0\r\n\r\n": true, "": false} {
+		b := serveRawly(t, answerWhole("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+part+rest))
+		r := startAt(t, "http://"+b.address, allRequired)
+		c, in := r.dial(t)
+		io.WriteString(c, "GET /cut HTTP/1.0\r\nHost: a\r\n\r\n")
+		got, err := io.ReadAll(in)
+		if (err == nil) != whole || whole && !strings.HasSuffix(string(got), "partial") {
+			t.Errorf("after %q: %q, %v", rest, got, err)
+		}
+	}
+}
+
 // An upload whose backend is gone is answered, though its client has nothing to send just now and does not leave.
 func TestAFailedUploadIsAnsweredWhileItsClientIsSilent(t *testing.T) {
 	reset := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"maps"
 	"net"
@@ -147,6 +148,26 @@ func (w *recorder) abandon() {
 		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now())
 		_, _ = w.upload.ReadCloser.Read(make([]byte, 1)) // when whoever reads it now has stopped
 	}
+	if !w.request.ProtoAtLeast(1, 1) && w.Header()["Content-Length"] == nil {
+		w.reset()
+	}
+}
+
+// reset ends the connection by a reset, and without the farewell of TLS. To HTTP/1.0, content without a length ends with
+// its connection, and an orderly end would make a part of it the whole (RFC 9112, section 8). That is no rare client: by
+// default nginx asks its backends so.
+func (w *recorder) reset() {
+	conn, _, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return
+	}
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn = secured.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	conn.Close()
 }
 
 // Hijack is for ReverseProxy, which would lose what net/http has read behind the head of a request that opens a
