@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -18,8 +19,9 @@ type janitor struct {
 
 const (
 	purgeEvery  = 10 * time.Second
-	purgeAtMax  = 500         // records in one go: about as much as the store takes in one transaction
-	choresEvery = time.Minute // of what need not be looked at as often
+	purgeAtMax  = 500              // records in one go: about as much as the store takes in one transaction
+	purgeFor    = 30 * time.Second // what has been purged is looked at behind it, once a minute at least
+	choresEvery = time.Minute      // of what need not be looked at as often
 )
 
 // startJanitor returns once it knows what has been purged: requests are judged by that from the first one on.
@@ -34,10 +36,7 @@ func startJanitor(starting context.Context, store idempotency.RetentionStore, lo
 		defer close(j.done)
 		for ctx.Err() == nil {
 			began := time.Now()
-			_, more, err := store.Purge(ctx, purgeAtMax)
-			if err == nil {
-				err = j.look(ctx, store) // also for what others have purged
-			}
+			more, err := j.purge(ctx, store)
 			if err != nil && ctx.Err() == nil {
 				log.Warn("purge", "error", err.Error())
 			}
@@ -45,6 +44,14 @@ func startJanitor(starting context.Context, store idempotency.RetentionStore, lo
 		}
 	}()
 	return j, nil
+}
+
+// purge also looks what has been purged where it fails: by itself, before it did, or by others.
+func (j *janitor) purge(ctx context.Context, store idempotency.RetentionStore) (more bool, err error) {
+	within, cancel := context.WithTimeout(ctx, purgeFor)
+	defer cancel()
+	_, more, err = store.Purge(within, purgeAtMax)
+	return more, errors.Join(err, j.look(ctx, store))
 }
 
 func (j *janitor) look(ctx context.Context, store idempotency.RetentionStore) error {

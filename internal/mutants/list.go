@@ -53,6 +53,8 @@ var mutants = []mutant{
 		edits: change(`!r.KeyDate.IsZero() && r.TooOld == nil {`, `!r.KeyDate.IsZero() {`)},
 	{name: "a longer retention lets purged keys in", file: "gateway/reconcile/change.go", pkg: "cmd/onceway/e2e", test: "TestPurgedUnderAShorterRetention",
 		edits: change(`case k.Purged != nil && `, `case false && k.Purged != nil && `)},
+	{name: "a gateway whose purges fail does not hear what was purged", file: "cmd/onceway/janitor.go", pkg: "cmd/onceway", test: "TestAGatewayWhosePurgeFailsHearsWhatWasPurged",
+		edits: change("	_, more, err = store.Purge(within, purgeAtMax)\n", "	if _, more, err = store.Purge(within, purgeAtMax); err != nil {\n		return more, err\n	}\n")},
 	{name: "a clock that ran on has new keys refused", file: "idempotency/purged.go", pkg: "idempotency", test: "TestPurgedKeys", quick: true,
 		edits: change(`case ahead.After(now):`, `case false:`)},
 	{name: "date far ahead hides the date of the header", file: "gateway/intake.go", pkg: "gateway", test: "TestDateAheadOfItsTimeHidesNone",
