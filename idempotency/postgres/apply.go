@@ -40,7 +40,8 @@ func (b *batch) done() {
 // Apply implements [idempotency.Store]. It takes one round trip, one transaction, for what is usual:
 // claims of operations that have no record, and answers in time. The records that stand against claims
 // are read, with their answers, by a second one, or by the first if that is to be expected. What may
-// still be done then, such as a claim of a released operation or a late answer, takes one more.
+// still be done then, such as a claim of a released operation or a late answer, takes one more. Where bodies lie in very many
+// partitions, acknowledgements are preceded by one.
 //
 // What became of a move is told by its record: one that a statement has written and returned, or
 // else one that is read after all kinds of move were tried, each on its own condition.
@@ -124,6 +125,12 @@ func (s *Store) applyUsual(ctx context.Context, b *batch) error {
 	pool := s.claims
 	if b.outcomesOnly() {
 		pool = s.outcomes
+	}
+	if len(b.acknowledges) > 0 && s.namesDays() {
+		var err error
+		if b.erased, err = s.daysOf(ctx, pool, b.acknowledges); err != nil {
+			return err
+		}
 	}
 	var q pgx.Batch
 	if len(b.others) == 0 {

@@ -39,6 +39,7 @@ func registerArrays(c *pgx.Conn) {
 	m.RegisterDefaultPgType(array[pgtype.Int4](nil), "_int4")
 	m.RegisterDefaultPgType(array[pgtype.Int8](nil), "_int8")
 	m.RegisterDefaultPgType(array[pgtype.Timestamptz](nil), "_timestamptz")
+	m.RegisterDefaultPgType(array[pgtype.Date](nil), "_date")
 	takePacked(m)
 }
 

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceway/onceway/idempotency"
@@ -99,6 +101,22 @@ func days(records []readRecord) (first, last time.Time) {
 	return first, last
 }
 
+// daysOf returns the days on which the answers expire that operations have.
+func (s *Store) daysOf(ctx context.Context, pool *pgxpool.Pool, ids []idempotency.OperationID) (array[pgtype.Date], error) {
+	records, err := s.read(ctx, pool, ids, readRecords, false, uuids(ids))
+	if err != nil {
+		return nil, err
+	}
+	days := array[pgtype.Date]{}
+	for i := range records {
+		of := pgtype.Date{Time: records[i].payloadDay, Valid: true}
+		if !of.Time.IsZero() && !slices.Contains(days, of) {
+			days = append(days, of)
+		}
+	}
+	return days, nil
+}
+
 // read runs a query for the records of ids, which returns one row for each. Where a connection turns out to
 // be broken, as all are after a restart of the server, it reads once more, by a new one.
 func (s *Store) read(ctx context.Context, pool *pgxpool.Pool, ids []idempotency.OperationID, query string, payloads bool, args ...any) ([]readRecord, error) {
@@ -115,6 +133,9 @@ func (s *Store) readOnce(ctx context.Context, pool *pgxpool.Pool, ids []idempote
 	var b pgx.Batch
 	if payloads {
 		b.Queue(settingsWithoutJoins)
+		if s.namesDays() {
+			b.Queue(planEachTime)
+		}
 	} else {
 		b.Queue(settings)
 	}

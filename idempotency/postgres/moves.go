@@ -20,6 +20,7 @@ type moves struct {
 	notes        []idempotency.Note
 	cancels      []idempotency.Cancel
 	acknowledges []idempotency.OperationID
+	erased       array[pgtype.Date] // where the answers of these lie; nil: on any day
 	imports      []idempotency.Import
 
 	ids    []idempotency.OperationID                         // of all, in order
@@ -176,8 +177,13 @@ func (m *moves) queueOthers(b *pgx.Batch, lease time.Duration) {
 			column(ts, func(t *idempotency.Cancel) octets { return traceBytes(nil, t.Trace) }))
 		b.Queue(cancelIfNotExecuted, id, keyDate, keepKey)
 	}
-	if len(m.acknowledges) > 0 {
-		b.Queue(acknowledgeIfCompleted, uuids(m.acknowledges))
+	switch {
+	case len(m.acknowledges) == 0 || m.erased != nil && len(m.erased) == 0: // nothing to erase
+	case m.erased != nil:
+		b.Queue(planEachTime)
+		b.Queue(acknowledgeIfCompleted, uuids(m.acknowledges), m.erased)
+	default:
+		b.Queue(acknowledgeIfCompleted, uuids(m.acknowledges), nil)
 	}
 	for part := range parts(m.imports, func(t idempotency.Import) *idempotency.Response { return t.Response }) {
 		queueImports(b, part)

@@ -93,7 +93,20 @@ func (s *Store) partitions(ctx context.Context) (today time.Time, days map[time.
 		})
 		return err
 	})
+	if err == nil {
+		s.partitioned.Store(int32(len(days)))
+	}
 	return today, days, err
+}
+
+// manyPartitions is how many days' partitions a statement may lock that needs one of them. A plan that is kept opens all,
+// and each is two locks: beyond this it is cheaper to plan each time, for the days that are asked for, and the server's
+// memory for locks, of which all connections have a part, is not used up.
+const manyPartitions = 64
+
+// namesDays reports whether statements about bodies have to be planned for the days that they name.
+func (s *Store) namesDays() bool {
+	return max(s.keep.Response, time.Duration(s.partitioned.Load())*day) > manyPartitions*day
 }
 
 // createPartition attaches a table of its own making: that, unlike CREATE … PARTITION OF, lets reads

@@ -413,3 +413,57 @@ func TestPurgeWaitsForTheGrace(t *testing.T) {
 		}
 	}
 }
+
+// Where bodies are kept for long, those who read or erase one lock the partition of its day, and not hundreds: the server
+// has no room for so many locks.
+func TestManyPartitionsAreNotOpenedForOneBody(t *testing.T) {
+	for _, mode := range []string{"cache_statement", "exec", "simple_protocol"} {
+		t.Run(mode, func(t *testing.T) {
+			dsn := newDatabase(t)
+			admin := openAdmin(t, dsn)
+			keep := idempotency.Retention{Response: (manyPartitions + 1) * day, Key: 2 * manyPartitions * day}
+			s, err := Open(t.Context(), withParameter(dsn, "default_query_exec_mode="+mode), Options{Lease: storetest.Lease, Retention: keep})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.Close)
+			purge(t, s)
+			var ts []idempotency.Transition
+			for _, r := range apply(t, s, newClaims(3, newOwner(t, s))) {
+				ts = append(ts, idempotency.Complete{Attempt: r.Record.Attempt, Response: idempotency.NewResponse(200, nil, []byte("x")), Retention: keep})
+			}
+			apply(t, s, ts)
+			tx, err := admin.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+			other := queryOne[string](t, admin, "SELECT to_char(now() AT TIME ZONE 'UTC' + interval '5 days', '\"payloads_\"YYYYMMDD')")
+			if _, err := tx.Exec(t.Context(), "LOCK TABLE "+other+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+				t.Fatal(err)
+			}
+			ids := []idempotency.OperationID{ts[0].Target(), ts[1].Target(), ts[2].Target()}
+			found, err := s.Find(t.Context(), ids)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := found[1]; r.State != idempotency.Completed || r.Damaged || string(r.Response.Body) != "x" {
+				t.Errorf("%v, damaged is %v", r.State, r.Damaged)
+			}
+			erase := []idempotency.Transition{idempotency.Acknowledge{Operation: ids[0]}, idempotency.Acknowledge{Operation: ids[1]}}
+			for range 2 {
+				for _, r := range apply(t, s, erase) {
+					if !r.Applied || r.Record.State != idempotency.Forgotten {
+						t.Errorf("acknowledged, and applied is %v: %v", r.Applied, r.Record.State)
+					}
+				}
+			}
+			if err := tx.Rollback(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := queryOne[int](t, admin, "SELECT count(*) FROM payloads"); n != 1 {
+				t.Errorf("%d bodies are left, want 1", n)
+			}
+		})
+	}
+}

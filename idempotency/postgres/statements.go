@@ -13,6 +13,7 @@ var (
 	settings                   = statement("settings")
 	settingsWithoutJoins       = statement("settings_without_joins")
 	sessionSettings            = strings.ReplaceAll(settingsWithoutJoins, ", true)", ", false)") + ",\n" + statement("session_settings")
+	planEachTime               = statement("settings_plan_each_time")
 	sessionDefaults            = statement("session_defaults")
 	lockRows                   = statement("lock")
 	readRecords                = statement("read")

@@ -75,6 +75,8 @@ type Store struct {
 	chores   pace // of Purge's looks at partitions and leases
 	servers  identities
 
+	partitioned atomic.Int32 // how many days had a partition of payloads, when that was looked at last
+
 	retries atomic.Int32 // for how many more batches of claims retries are to be expected
 
 	mu     sync.Mutex
