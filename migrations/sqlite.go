@@ -12,6 +12,8 @@ import (
 
 	"github.com/golang-migrate/migrate/v4/database"
 	migratesqlite "github.com/golang-migrate/migrate/v4/database/sqlite"
+
+	"github.com/onceway/onceway/idempotency/filelock"
 )
 
 type sqliteFile string
@@ -35,6 +37,23 @@ func (f sqliteFile) open() (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(1)
 	return db, nil
+}
+
+// lock takes the lock that a gateway holds on its file, so that nobody changes the schema under a running one, and two
+// migrations do not meet. It is not waited for: a gateway keeps it for days. Where there are no locks it does nothing:
+// there the embedded store itself refuses to run.
+func (f sqliteFile) lock(context.Context) (unlock func(), err error) {
+	file, err := filelock.Take(string(f) + ".lock")
+	var held *filelock.HeldError
+	switch {
+	case errors.As(err, &held):
+		return nil, fmt.Errorf("store %s is %w; stop it before migrating", f, err)
+	case errors.Is(err, filelock.ErrNoLocks):
+		return func() {}, nil
+	case err != nil:
+		return nil, fmt.Errorf("store %s: %w", f, err)
+	}
+	return func() { _ = file.Close() }, nil
 }
 
 func (f sqliteFile) driver(context.Context) (database.Driver, error) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/onceway/onceway/idempotency"
+	"github.com/onceway/onceway/idempotency/filelock"
 )
 
 // Options of a spool. The zero value is the default.
@@ -87,6 +88,19 @@ func Open(path string, o Options) (*Spool, error) {
 		return nil, errors.Join(fmt.Errorf("spool %s: %w", dir, err), f.Close())
 	}
 	return s, nil
+}
+
+// lock takes the exclusive lock on a file in the directory.
+func lock(dir string) (*os.File, error) {
+	f, err := filelock.Take(filepath.Join(dir, "lock"))
+	var held *filelock.HeldError
+	switch {
+	case errors.As(err, &held):
+		return nil, fmt.Errorf("it is %w; every gateway needs a spool of its own", err)
+	case errors.Is(err, filelock.ErrNoLocks):
+		return nil, errors.New("the spool needs a Unix system")
+	}
+	return f, err
 }
 
 func prepare(dir string, o Options) error {

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/onceway/onceway/idempotency/filelock"
 )
 
 // CheckFile says whether a store may live at path, and if not, why: its directory must be there and on
@@ -91,6 +93,21 @@ func inPlace(path string, opened os.FileInfo) error {
 		err = errors.New("another file has taken its place")
 	}
 	return err
+}
+
+// lock takes the exclusive lock on path.lock.
+func lock(path string) (*os.File, error) {
+	f, err := filelock.Take(path + ".lock")
+	var held *filelock.HeldError
+	switch {
+	case errors.As(err, &held):
+		return nil, fmt.Errorf("store %s is %w; several gateways need Postgres", path, err)
+	case errors.Is(err, filelock.ErrNoLocks):
+		return nil, fmt.Errorf("store %s: the embedded store needs a Unix system; use Postgres", path)
+	case err != nil:
+		return nil, fmt.Errorf("store %s: %w", path, unwritable(path, err))
+	}
+	return f, nil
 }
 
 // create makes an empty file that only its owner can read, for it will hold callers' data, if there

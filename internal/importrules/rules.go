@@ -40,15 +40,16 @@ const (
 // rules are the table of the architecture. Which room may know which is a closed list: a new room is
 // refused until it has a line here.
 var rules = []rule{
-	{room: "idempotency", except: []string{"idempotency/postgres", "idempotency/sqlite", "idempotency/spool", "idempotency/storetest", "idempotency/participant"},
+	{room: "idempotency", except: []string{"idempotency/postgres", "idempotency/sqlite", "idempotency/spool", "idempotency/filelock", "idempotency/storetest", "idempotency/participant"},
 		standard: true, rooms: []string{}, never: []string{"net/http", "database/sql"}},
 	{room: "idempotency/postgres", rooms: []string{"idempotency"}, never: []string{echo}},
-	{room: "idempotency/sqlite", rooms: []string{"idempotency"}, never: []string{echo, pgx}},
-	{room: "idempotency/spool", rooms: []string{"idempotency"}, never: []string{echo, pgx, "net/http", "database/sql"}},
+	{room: "idempotency/sqlite", rooms: []string{"idempotency", "idempotency/filelock"}, never: []string{echo, pgx}},
+	{room: "idempotency/filelock", rooms: []string{}, never: []string{echo, pgx, "net/http", "database/sql"}},
+	{room: "idempotency/spool", rooms: []string{"idempotency", "idempotency/filelock"}, never: []string{echo, pgx, "net/http", "database/sql"}},
 	{room: "idempotency/storetest", rooms: []string{"idempotency"}, never: []string{echo}},
 	{room: "idempotency/participant", rooms: []string{"idempotency"}, never: []string{echo, otel, "modernc.org/..."}},
 	{room: "gateway", rooms: []string{"gateway", "idempotency", "openapi"}, never: []string{sdk, pgx, "modernc.org/sqlite/...", "database/sql"}},
-	{room: "migrations", rooms: []string{"idempotency"}, never: []string{echo}},
+	{room: "migrations", rooms: []string{"idempotency", "idempotency/filelock"}, never: []string{echo}},
 	{room: "openapi", rooms: []string{"idempotency"}},
 	{room: "client", rooms: []string{"idempotency"}},
 	{room: "internal", except: []string{"internal/simulator"}, rooms: []string{"idempotency", "internal"}},
