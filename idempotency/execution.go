@@ -158,9 +158,6 @@ func (x *Execution) land(r Record, asOf time.Time) {
 
 func (x *Execution) unrecordable() Doubt { return Doubt{x.attempt, CauseUnrecordable, x.retention} }
 
-// CauseUnrecordable says that the store refused the outcome itself.
-const CauseUnrecordable Cause = "unrecordable"
-
 func isRolledBack(err error) bool {
 	if err == nil {
 		return false // without what errors.As allocates

@@ -89,12 +89,3 @@ type FeedStore interface {
 	// is none.
 	FeedLag(ctx context.Context) (time.Duration, error)
 }
-
-// StateSet is a set of states.
-type StateSet uint16
-
-// With returns the set and a state.
-func (s StateSet) With(state State) StateSet { return s | 1<<state }
-
-// Has reports whether a state is in the set.
-func (s StateSet) Has(state State) bool { return s&(1<<state) != 0 }

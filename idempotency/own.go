@@ -13,10 +13,6 @@ type OwnStore interface {
 	Executing(ctx context.Context, o Owner, age time.Duration, limit int) ([]Attempt, error)
 }
 
-// CauseUntracked says that the record was executing under a living lease, and that its owner knew of no
-// such attempt.
-const CauseUntracked Cause = "not-tracked-by-its-owner"
-
 // reconcileAtMost is how many attempts one reconciliation looks at. They are the oldest; those behind
 // them become so when these are settled.
 const reconcileAtMost = 10_000

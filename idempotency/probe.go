@@ -18,12 +18,6 @@ type ProbeStore interface {
 	PutOffProbe(ctx context.Context, a Attempt, d time.Duration) error
 }
 
-// Resolve settles a record in doubt from outside, durably; see [Resolve]. The result is Applied if the
-// record is what t says, and t (or its like) made it so. The errors are those of [Committer.Submit].
-func (e *Engine) Resolve(t Resolve) (Result, error) {
-	return e.committer.Submit(t, nil)
-}
-
 // Note keeps something beside a record in doubt; see [Note].
 func (e *Engine) Note(t Note) (Result, error) {
 	return e.committer.Submit(t, nil)

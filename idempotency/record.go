@@ -45,10 +45,6 @@ type Record struct {
 	Observed time.Time // the store's clock when this was read
 }
 
-// Cause is a short fixed word for why an attempt has no answer: for operators and metrics. It never
-// contains data of the request.
-type Cause string
-
 // Trace is the W3C trace context of the span that executed an attempt, or cancelled what had none; zero if there is none.
 type Trace struct {
 	TraceID [16]byte
@@ -61,13 +57,6 @@ func (t Trace) String() string {
 		return ""
 	}
 	return hex.EncodeToString(t.TraceID[:])
-}
-
-// Resolution says who or what settled a record in doubt, and on which evidence.
-type Resolution struct {
-	By       string // "operator:NAME", "probe" or "late-answer"
-	Evidence string
-	At       time.Time
 }
 
 // Response is a stored answer: status, end-to-end header fields in canonical case, content.
@@ -205,10 +194,3 @@ func (r *Record) Derive(now time.Time, ownerHasLease bool, lease time.Duration) 
 	case Unseen, NotExecuted, Unknown, Cancelled, Forgotten:
 	}
 }
-
-// Causes of the core's own.
-const (
-	CauseOwnerGone Cause = "owner-gone" // the gateway that owned the attempt lost its lease
-	CauseOverdue   Cause = "overdue"    // the attempt's deadline passed, and nothing was recorded
-	CauseAbandoned Cause = "abandoned"  // the claim was given up before anything was sent
-)

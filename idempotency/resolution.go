@@ -1,6 +1,16 @@
 package idempotency
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
+
+// Resolution says who or what settled a record in doubt from outside, and on which evidence.
+type Resolution struct {
+	By       string // "operator:NAME" or "probe"
+	Evidence string
+	At       time.Time
+}
 
 const operatorPrefix = "operator:"
 
@@ -10,3 +20,9 @@ func ByOperator(name string) string { return operatorPrefix + name }
 
 // Operator returns the name in a signature of [ByOperator]; false if it is somebody else's.
 func Operator(by string) (name string, ok bool) { return strings.CutPrefix(by, operatorPrefix) }
+
+// Resolve settles a record in doubt from outside, durably; see [Resolve]. The result is Applied if the
+// record is what t says, and t (or its like) made it so. The errors are those of [Committer.Submit].
+func (e *Engine) Resolve(t Resolve) (Result, error) {
+	return e.committer.Submit(t, nil)
+}

@@ -44,3 +44,12 @@ func (s State) Final() bool { return s == Completed || s == Cancelled || s == Fo
 
 // Settled reports whether it is known what became of the last attempt.
 func (s State) Settled() bool { return s.Final() || s == NotExecuted }
+
+// StateSet is a set of states.
+type StateSet uint16
+
+// With returns the set and a state.
+func (s StateSet) With(state State) StateSet { return s | 1<<state }
+
+// Has reports whether a state is in the set.
+func (s StateSet) Has(state State) bool { return s&(1<<state) != 0 }

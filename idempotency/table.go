@@ -217,13 +217,6 @@ func (t Import) next(_, seen Record, env Env) move {
 	return m
 }
 
-// Causes that moves write themselves.
-const (
-	CauseEarlier  Cause = "earlier-attempt-in-doubt"
-	CauseResolved Cause = "resolved"
-	CauseLost     Cause = "lost-by-the-store"
-)
-
 func settled(r Record, s State, keep Retention, now time.Time) Record {
 	r.State, r.Cause, r.Settled = s, "", now
 	r.Expires = latest(r.Expires, now.Add(keep.Key))
