@@ -12,15 +12,14 @@ import (
 //
 // It is noted by a part of the operation's id, so that memory is bounded however much is forgotten: of another
 // operation with that part a read that is on its way just then is not cached, which costs one more read.
-type erased [1024]struct {
+type erased [1024]erasedPart
+
+type erasedPart struct {
 	mu   sync.Mutex
 	last time.Time // when something was erased
 }
 
-func (s *erased) part(id OperationID) *struct {
-	mu   sync.Mutex
-	last time.Time
-} {
+func (s *erased) part(id OperationID) *erasedPart {
 	return &s[binary.BigEndian.Uint16(id[:2])%uint16(len(s))]
 }
 

@@ -28,7 +28,9 @@ type Outcome struct {
 }
 
 // flights is the table of executing operations, in shards so that requests rarely meet at a lock.
-type flights [64]struct {
+type flights [64]flightShard
+
+type flightShard struct {
 	mu sync.Mutex
 	m  map[OperationID]*flight
 }
@@ -41,9 +43,11 @@ func newFlights() *flights {
 	return fs
 }
 
+func (fs *flights) shard(id OperationID) *flightShard { return &fs[int(id[0])%len(fs)] }
+
 // join returns the flight of id, and whether the caller has just opened it and has to claim.
 func (fs *flights) join(id OperationID) (f *flight, opened bool) {
-	s := &fs[id[0]&63]
+	s := fs.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.m[id]; f != nil {
@@ -56,7 +60,7 @@ func (fs *flights) join(id OperationID) (f *flight, opened bool) {
 
 // find returns the flight of id, or nil.
 func (fs *flights) find(id OperationID) *flight {
-	s := &fs[id[0]&63]
+	s := fs.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.m[id]
@@ -64,7 +68,7 @@ func (fs *flights) find(id OperationID) *flight {
 
 // leave removes f from the table; what holds f may go on using it.
 func (fs *flights) leave(id OperationID, f *flight) {
-	s := &fs[id[0]&63]
+	s := fs.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m[id] == f {

@@ -49,14 +49,14 @@ type pace struct {
 }
 
 const (
-	// period is for how many answers a pace lasts.
-	period = 256
-	// small is how many items a batch may have for which a store that is near needs hardly more than for one.
-	small = 32
+	// pacePeriod is for how many answers a pace lasts.
+	pacePeriod = 256
+	// smallBatch is how many items a batch may have for which a store that is near needs hardly more than for one.
+	smallBatch = 32
 )
 
 func (p *pace) note(took time.Duration) {
-	if p.n++; p.n == period {
+	if p.n++; p.n == pacePeriod {
 		p.n, p.before, p.now = 0, p.now, 0
 	}
 	if p.now == 0 || took < p.now {
@@ -199,7 +199,7 @@ func (l *lane) landed(f *flying) {
 
 // answered notes how soon the store has applied a batch.
 func (l *lane) answered(items int, took time.Duration) {
-	if items > small {
+	if items > smallBatch {
 		return
 	}
 	l.mu.Lock()

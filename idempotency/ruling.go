@@ -32,9 +32,7 @@ func Judge(r Record, f Fingerprint) Ruling {
 		}
 	}
 	switch r.Believed() {
-	case Unseen:
-		return Claimable
-	case NotExecuted:
+	case Unseen, NotExecuted:
 		return Claimable
 	case Executing:
 		return Busy

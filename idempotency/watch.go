@@ -238,16 +238,16 @@ func (ws *watches) next(now time.Time) (fresh, answered []OperationID, pause tim
 		ws.over = nil
 		return nil, nil, 0, true
 	}
-	any := false
+	someDue := false
 	for _, w := range ws.of {
 		if w.dirty.Swap(false) {
 			w.due, w.pause = time.Time{}, firstPause
 		}
-		any = any || !w.due.After(now)
+		someDue = someDue || !w.due.After(now)
 	}
 	pause = lastPause
 	for id, w := range ws.of {
-		if any && !w.due.After(now.Add(w.pause/2)) {
+		if someDue && !w.due.After(now.Add(w.pause/2)) {
 			if w.rec.State == Completed {
 				answered = append(answered, id)
 			} else {

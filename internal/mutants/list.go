@@ -40,7 +40,7 @@ var mutants = []mutant{
 	{name: "busy hours make a store look far", file: "idempotency/lane.go", pkg: "idempotency", test: "TestFarStore",
 		edits: change(`if p.now == 0 || took < p.now {`, `if true {`)},
 	{name: "large batches make a store look far", file: "idempotency/lane.go", pkg: "idempotency", test: "TestLargeBatchesMakeNoStoreFar",
-		edits: change(`if items > small {`, `if false {`)},
+		edits: change(`if items > smallBatch {`, `if false {`)},
 	{name: "a batch that nobody waits for makes a store look near", file: "idempotency/lane.go", pkg: "idempotency", test: "TestAbandonedBatchMakesNoStoreNear",
 		edits: change("return other == f })\n", "return other == f })\n	l.pace.note(time.Since(f.since))\n")},
 	{name: "fingerprint not compared", file: "idempotency/ruling.go", pkg: "idempotency", test: "TestMismatchAtTheSameMoment",
