@@ -51,11 +51,11 @@ type CommitterOptions struct {
 	// MaxQueue is how many claims may wait; one more is refused. Outcomes are never refused: their
 	// number is bounded by the attempts in flight. Default 8192.
 	MaxQueue int
-	// Timeout bounds one Apply, and how long a submitter waits for its result.
+	// Timeout bounds one Apply, and how long a submitter waits for its result. Default 5 s.
 	Timeout time.Duration
-	// Observer may be nil.
+	// Observer hears what the batches come to. Default: nobody.
 	Observer Observer
-	// Pacer may be nil. Default: chance.
+	// Pacer spreads retries. Default: by chance.
 	Pacer Pacer
 }
 

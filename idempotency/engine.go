@@ -91,13 +91,13 @@ type Request struct {
 	Operation   Operation
 	Fingerprint Fingerprint
 	Method      string
-	Target      string
-	Route       string // its name
-	Budget      time.Duration
-	Resend      bool // the backend deduplicates by key: an operation in doubt may be claimed again
-	KeyDate     time.Time
+	Target      string        // path and query as forwarded
+	Route       string        // its name
+	Budget      time.Duration // how long the attempt may take
+	Resend      bool          // the backend deduplicates by key: an operation in doubt may be claimed again
+	KeyDate     time.Time     // the key's own date; zero if it has none
 	Retention   Retention
-	Trace       Trace
+	Trace       Trace // of the span that will execute
 	// Refusal, if not nil, is why no new attempt may start now. A record is answered all the same.
 	Refusal error
 	// TooOld, if not nil, is why no attempt may start where there is no record: the key's own date is further back

@@ -21,9 +21,9 @@ type Feed struct {
 
 // FeedOptions of a Feed.
 type FeedOptions struct {
-	Keep    time.Duration // how long records are kept; older cursors have expired. Required
-	Timeout time.Duration // of each query. Default 5 s
-	Now     func() time.Time
+	Keep    time.Duration    // how long records are kept; older cursors have expired. Required
+	Timeout time.Duration    // of each query. Default 5 s
+	Now     func() time.Time // Default time.Now
 	// Spread returns a part of most; so that gateways do not ask in step. Default: by chance.
 	Spread func(most time.Duration) time.Duration
 }

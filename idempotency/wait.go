@@ -79,7 +79,8 @@ func (e *Engine) AwaitStored(ctx context.Context, id OperationID, wait time.Dura
 // A store that restarts throws nobody out: until looks have failed for as long as a store may take to answer, what
 // was seen last stands. That is known, if it has an id, or what was seen during this call, so it was true since the
 // caller asked. Only who knows nothing yet is told of the first failure.
-func (e *Engine) await(ctx context.Context, find func(context.Context, OperationID) (Record, error), id OperationID, known Record, wait time.Duration, enough func(Record) bool) (Record, error) {
+func (e *Engine) await(ctx context.Context, find func(context.Context, OperationID) (Record, error), id OperationID, known Record,
+	wait time.Duration, enough func(Record) bool) (Record, error) {
 	look := func(known Record) (Record, error) {
 		begun := time.Now()
 		rec, err := find(context.WithoutCancel(ctx), id)
@@ -120,8 +121,9 @@ func (e *Engine) hiccup(err error, begun time.Time) bool {
 // bodiesAtOnce is how many records that may have bodies one query of the store reads.
 const bodiesAtOnce = 16
 
-// outline is Find for several operations, for those who only ask, without the bodies of answers. They are read, since only so damage is seen, but a few
-// at a time, and let go at once: so the memory it takes does not grow with what it is asked about.
+// outline is Find for several operations, for those who only ask, without the bodies of answers. They are read, since
+// only so damage is seen, but a few at a time, and let go at once: so the memory it takes does not grow with what it is
+// asked about.
 func (e *Engine) outline(ctx context.Context, ids []OperationID) ([]Record, error) {
 	records := make([]Record, 0, len(ids))
 	for len(ids) > 0 {
