@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Spool is what a gateway process has said last of the answers that it keeps on its own disk because
+// SpoolNote is what a gateway process has said last of the answers that it keeps on its own disk because
 // the store did not take them.
-type Spool struct {
+type SpoolNote struct {
 	Depth  int64     // how many; 0 = none now
 	Oldest time.Time // when the oldest of them came; zero if there is none
 }
@@ -17,10 +17,10 @@ type InstanceRecord struct {
 	Owner      Owner
 	Host       string
 	Version    string
-	Started    time.Time // when this lease began
-	LeaseUntil time.Time // zero where leases do not end by time
-	Alive      bool      // has the lease
-	Spool      *Spool    // nil: it has no spool, or has said that nothing is left in it
+	Started    time.Time  // when this lease began
+	LeaseUntil time.Time  // zero where leases do not end by time
+	Alive      bool       // has the lease
+	Spool      *SpoolNote // nil: it has no spool, or has said that nothing is left in it
 }
 
 // SpoolStore is told by gateways what they keep in their spools. It is for operators and costs the
@@ -32,7 +32,7 @@ type SpoolStore interface {
 	// A process with an [Instance.Spool] counts as one that may hold answers until it, or whoever has
 	// its spool file now, notes nil: at the end of a drain with an empty spool, or once everything that a
 	// former process left in the file is in the store.
-	NoteSpool(ctx context.Context, instance [16]byte, s *Spool) error
+	NoteSpool(ctx context.Context, instance [16]byte, s *SpoolNote) error
 }
 
 // InstanceStore tells operators of gateway processes.

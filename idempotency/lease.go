@@ -16,8 +16,8 @@ type Clock interface{ Now() time.Duration }
 type Lease struct {
 	store    LeaseStore
 	instance Instance
-	spool    func() Spool // nil without one
-	swept    func(error)  // nil if nobody wants to know
+	spool    func() SpoolNote // nil without one
+	swept    func(error)      // nil if nobody wants to know
 	length   time.Duration
 	clock    Clock
 
@@ -41,7 +41,7 @@ func NewLease(store LeaseStore, instance Instance, length time.Duration, clock C
 
 // UseSpool makes each acquisition tell the store what status says of the process's spool at that moment.
 // It is called before Start. Status must not block.
-func (l *Lease) UseSpool(status func() Spool) { l.spool = status }
+func (l *Lease) UseSpool(status func() SpoolNote) { l.spool = status }
 
 // ReportSweeps makes each sweep tell what came of it: nil if nothing is left that should be in doubt, else the store's
 // error. It is called before Start. Told must not block.

@@ -265,7 +265,7 @@ func TestALeaseComesWithWhatIsInTheSpool(t *testing.T) {
 		instance := idempotency.Instance{ID: [16]byte{1}}
 		l := idempotency.NewLease(m, instance, leaseLength, &clock{start: time.Now()})
 		var depth atomic.Int64
-		l.UseSpool(func() idempotency.Spool { return idempotency.Spool{Depth: depth.Load(), Oldest: time.Now()} })
+		l.UseSpool(func() idempotency.SpoolNote { return idempotency.SpoolNote{Depth: depth.Load(), Oldest: time.Now()} })
 		if err := l.Start(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}

@@ -53,7 +53,7 @@ type Instance struct {
 	Host    string
 	Version string
 	Longest time.Duration // the longest budget of an attempt: bounds where a sweep looks
-	Spool   *Spool        // what is in its spool as it acquires; nil: it has none. See [SpoolStore]
+	Spool   *SpoolNote    // what is in its spool as it acquires; nil: it has none. See [SpoolStore]
 }
 
 // LeaseStore keeps one lease per gateway process, on the store's clock.

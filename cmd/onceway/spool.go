@@ -56,14 +56,14 @@ func (s *server) handOver(ctx context.Context) {
 }
 
 // inSpool is what others are told of the spool.
-func (s *server) inSpool() idempotency.Spool {
+func (s *server) inSpool() idempotency.SpoolNote {
 	status := s.spool.Status()
-	return idempotency.Spool{Depth: int64(status.Depth), Oldest: status.Oldest}
+	return idempotency.SpoolNote{Depth: int64(status.Depth), Oldest: status.Oldest}
 }
 
 // spoolNote is what the store was told under a lease. One that is acquired meanwhile may say what was true before.
 type spoolNote struct {
-	idempotency.Spool
+	idempotency.SpoolNote
 	under idempotency.Owner
 }
 
@@ -76,7 +76,7 @@ func (s *server) noteSpool(ctx context.Context) {
 		return
 	}
 	s.noted = nil
-	if err := s.store.NoteSpool(ctx, s.spool.Instance(), &note.Spool); err == nil {
+	if err := s.store.NoteSpool(ctx, s.spool.Instance(), &note.SpoolNote); err == nil {
 		s.noted = &note
 	}
 }

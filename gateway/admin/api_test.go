@@ -426,8 +426,8 @@ func TestContradictionsAreShown(t *testing.T) {
 
 func TestInstances(t *testing.T) {
 	o := newOffice(t)
-	o.acquire(idempotency.Instance{ID: [16]byte{2}, Host: "two", Version: "test", Spool: &idempotency.Spool{}})
-	if err := o.model.NoteSpool(t.Context(), o.owner.Instance, &idempotency.Spool{Depth: 2, Oldest: time.Now()}); err != nil {
+	o.acquire(idempotency.Instance{ID: [16]byte{2}, Host: "two", Version: "test", Spool: &idempotency.SpoolNote{}})
+	if err := o.model.NoteSpool(t.Context(), o.owner.Instance, &idempotency.SpoolNote{Depth: 2, Oldest: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	var got generated.Instances

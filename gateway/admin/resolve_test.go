@@ -157,9 +157,9 @@ func TestOperatorsAtOnce(t *testing.T) {
 
 func TestAnOwnerThatMayHoldTheAnswer(t *testing.T) {
 	o := newOffice(t)
-	o.acquire(idempotency.Instance{ID: [16]byte{3}, Host: "three", Spool: &idempotency.Spool{}})
+	o.acquire(idempotency.Instance{ID: [16]byte{3}, Host: "three", Spool: &idempotency.SpoolNote{}})
 	owner := o.owner
-	note := func(s *idempotency.Spool) {
+	note := func(s *idempotency.SpoolNote) {
 		t.Helper()
 		if err := o.model.NoteSpool(t.Context(), owner.Instance, s); err != nil {
 			t.Fatal(err)
@@ -188,14 +188,14 @@ func TestAnOwnerThatMayHoldTheAnswer(t *testing.T) {
 	ok("alive with an empty spool", o.unknown(), plain)
 
 	r := o.unknown()
-	note(&idempotency.Spool{Depth: 7, Oldest: time.Now().Add(-time.Minute)})
+	note(&idempotency.SpoolNote{Depth: 7, Oldest: time.Now().Add(-time.Minute)})
 	refuses("spooled answers", r, "7 answers", "1m0s")
-	o.acquire(idempotency.Instance{ID: [16]byte{3}, Host: "three", Spool: &idempotency.Spool{}})
+	o.acquire(idempotency.Instance{ID: [16]byte{3}, Host: "three", Spool: &idempotency.SpoolNote{}})
 	refuses("spooled answers, under another lease", r, "7 answers")
 	ok("acknowledged", r, acknowledged)
 
 	r = o.unknown()
-	note(&idempotency.Spool{})
+	note(&idempotency.SpoolNote{})
 	if err := o.model.GiveBack(t.Context(), o.owner); err != nil {
 		t.Fatal(err)
 	}

@@ -502,7 +502,7 @@ func TestPending(t *testing.T) {
 // As long as the owner may have an answer in its spool, nothing else is made the operation's answer.
 func TestSpooledAnswersComeFirst(t *testing.T) {
 	in(t, func(w *world) {
-		i := idempotency.Instance{ID: [16]byte{2}, Spool: &idempotency.Spool{}}
+		i := idempotency.Instance{ID: [16]byte{2}, Spool: &idempotency.SpoolNote{}}
 		var err error
 		if w.owner, err = w.store.Acquire(t.Context(), i, lease); err != nil {
 			t.Fatal(err)
@@ -537,7 +537,7 @@ func TestAnOwnerReturnsWithAnAnswerThatWasTold(t *testing.T) {
 		i := idempotency.Instance{ID: [16]byte{2}}
 		var depth atomic.Int64
 		l := idempotency.NewLease(w.store, i, lease, sinceBegun{w.begun})
-		l.UseSpool(func() idempotency.Spool { return idempotency.Spool{Depth: depth.Load(), Oldest: w.begun} })
+		l.UseSpool(func() idempotency.SpoolNote { return idempotency.SpoolNote{Depth: depth.Load(), Oldest: w.begun} })
 		if err := l.Start(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -566,14 +566,14 @@ func TestAnOwnerReturnsWithAnAnswerThatWasTold(t *testing.T) {
 // What the owner has in its spool counts when the answer is recorded, not only when the question was asked.
 func TestTheOwnerReturnsWhileItsBackendIsAsked(t *testing.T) {
 	in(t, func(w *world) {
-		i := idempotency.Instance{ID: [16]byte{2}, Spool: &idempotency.Spool{}}
+		i := idempotency.Instance{ID: [16]byte{2}, Spool: &idempotency.SpoolNote{}}
 		var err error
 		if w.owner, err = w.store.Acquire(t.Context(), i, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		a := w.doubt("a")
 		b := &backend{answer: func(r *http.Request) (*http.Response, error) {
-			i.Spool = &idempotency.Spool{Depth: 1, Oldest: w.begun}
+			i.Spool = &idempotency.SpoolNote{Depth: 1, Oldest: w.begun}
 			if _, err := w.store.Acquire(r.Context(), i, time.Hour); err != nil {
 				t.Error(err)
 			}
@@ -586,7 +586,7 @@ func TestTheOwnerReturnsWhileItsBackendIsAsked(t *testing.T) {
 			t.Errorf("asked %d times", n)
 		}
 		b.answers(reply(200))
-		if err := w.store.NoteSpool(t.Context(), i.ID, &idempotency.Spool{}); err != nil {
+		if err := w.store.NoteSpool(t.Context(), i.ID, &idempotency.SpoolNote{}); err != nil {
 			t.Fatal(err)
 		}
 		after(time.Minute)

@@ -17,7 +17,7 @@ var (
 )
 
 // NoteSpool implements [idempotency.SpoolStore].
-func (s *Store) NoteSpool(ctx context.Context, instance [16]byte, spool *idempotency.Spool) error {
+func (s *Store) NoteSpool(ctx context.Context, instance [16]byte, spool *idempotency.SpoolNote) error {
 	depth, oldest := spoolColumns(spool)
 	var b pgx.Batch
 	b.Queue(noteSpool, uuid(instance), depth, oldest)
@@ -25,7 +25,7 @@ func (s *Store) NoteSpool(ctx context.Context, instance [16]byte, spool *idempot
 }
 
 // spoolColumns returns what an instance's row says of its spool.
-func spoolColumns(spool *idempotency.Spool) (depth pgtype.Int8, oldest pgtype.Timestamptz) {
+func spoolColumns(spool *idempotency.SpoolNote) (depth pgtype.Int8, oldest pgtype.Timestamptz) {
 	if spool == nil {
 		return depth, oldest
 	}
@@ -69,7 +69,7 @@ func scanInstance(row pgx.CollectableRow) (i idempotency.InstanceRecord, err err
 	}
 	i.Owner.Instance, i.Started, i.LeaseUntil = id.Bytes, at(started), at(until)
 	if depth.Valid {
-		i.Spool = &idempotency.Spool{Depth: depth.Int64, Oldest: at(oldest)}
+		i.Spool = &idempotency.SpoolNote{Depth: depth.Int64, Oldest: at(oldest)}
 	}
 	return i, nil
 }

@@ -22,7 +22,7 @@ func (c *conn) noteInstance(o idempotency.Owner, i idempotency.Instance, now tim
 }
 
 // NoteSpool implements [idempotency.SpoolStore].
-func (s *Store) NoteSpool(ctx context.Context, instance [16]byte, spool *idempotency.Spool) error {
+func (s *Store) NoteSpool(ctx context.Context, instance [16]byte, spool *idempotency.SpoolNote) error {
 	depth, oldest := spoolColumns(spool)
 	return s.transact(ctx, func(c *conn, _ time.Time) error {
 		_, err := c.exec("note_spool", instance[:], depth, oldest)
@@ -31,7 +31,7 @@ func (s *Store) NoteSpool(ctx context.Context, instance [16]byte, spool *idempot
 }
 
 // spoolColumns returns what an instance's row says of its spool.
-func spoolColumns(spool *idempotency.Spool) (depth, oldest driver.Value) {
+func spoolColumns(spool *idempotency.SpoolNote) (depth, oldest driver.Value) {
 	if spool == nil {
 		return nil, nil
 	}
@@ -76,7 +76,7 @@ func decodeInstance(v []driver.Value) (i idempotency.InstanceRecord, err error) 
 	d.fixed(i.Owner.Instance[:])
 	i.Owner.Epoch, i.Host, i.Version, i.Started, i.Alive = d.integer(), d.text(), d.text(), d.instant(), d.flag()
 	spooling := d.values[0] != nil
-	spool := idempotency.Spool{Depth: d.integer(), Oldest: d.instant()}
+	spool := idempotency.SpoolNote{Depth: d.integer(), Oldest: d.instant()}
 	if spooling {
 		i.Spool = &spool
 	}

@@ -52,30 +52,30 @@ func testInstances(w *world) {
 			w.Fatal(err)
 		}
 		w.holds(false)
-		if err := w.Store.NoteSpool(background, [16]byte{77}, &idempotency.Spool{Depth: 1}); err != nil {
+		if err := w.Store.NoteSpool(background, [16]byte{77}, &idempotency.SpoolNote{Depth: 1}); err != nil {
 			w.Errorf("a note of nobody's spool: %v", err)
 		}
 	})
 
 	w.in("what is spooled", func(w *world) {
-		w.instance = idempotency.Instance{ID: [16]byte{2}, Host: "two", Version: "test", Longest: time.Minute, Spool: &idempotency.Spool{}}
+		w.instance = idempotency.Instance{ID: [16]byte{2}, Host: "two", Version: "test", Longest: time.Minute, Spool: &idempotency.SpoolNote{}}
 		w.acquire()
 		if s := w.lease(w.owner).Spool; s == nil || s.Depth != 0 || !s.Oldest.IsZero() {
 			w.Errorf("an empty spool is told as %+v", s)
 		}
 		w.holds(false)
-		w.notes(&idempotency.Spool{Depth: 3, Oldest: w.now().Add(-step)})
+		w.notes(&idempotency.SpoolNote{Depth: 3, Oldest: w.now().Add(-step)})
 		w.holds(true)
 		s := w.lease(w.owner).Spool
 		equal(w, "depth", s.Depth, 3)
 		w.span("oldest", w.now(), s.Oldest, step)
 
 		first := w.owner
-		w.instance.Spool = &idempotency.Spool{Depth: 3, Oldest: s.Oldest}
+		w.instance.Spool = &idempotency.SpoolNote{Depth: 3, Oldest: s.Oldest}
 		w.acquire() // the process lost its lease, and has its spool still
 		w.holds(true)
 		equal(w, "depth under the new lease", w.lease(w.owner).Spool.Depth, 3)
-		w.notes(&idempotency.Spool{})
+		w.notes(&idempotency.SpoolNote{})
 		w.holds(false)
 		for _, o := range []idempotency.Owner{first, w.owner} {
 			if s := w.lease(o).Spool; s == nil || s.Depth != 0 || !s.Oldest.IsZero() {
@@ -88,15 +88,15 @@ func testInstances(w *world) {
 		w.holds(true) // what it put there after its last note, nobody knows
 
 		// It comes back with what it put there. Before it can note anything, it lives.
-		w.instance.Spool = &idempotency.Spool{Depth: 2, Oldest: w.now().Add(-step)}
+		w.instance.Spool = &idempotency.SpoolNote{Depth: 2, Oldest: w.now().Add(-step)}
 		w.acquire()
 		w.holds(true)
 		now := w.lease(w.owner).Spool
 		equal(w, "depth with the lease", now.Depth, 2)
 		w.span("oldest with the lease", w.now(), now.Oldest, step)
-		w.notes(&idempotency.Spool{})
+		w.notes(&idempotency.SpoolNote{})
 		w.holds(false)
-		w.instance.Spool = &idempotency.Spool{}
+		w.instance.Spool = &idempotency.SpoolNote{}
 		if err := w.Store.GiveBack(background, w.owner); err != nil {
 			w.Fatal(err)
 		}
@@ -168,7 +168,7 @@ func (w *world) lease(o idempotency.Owner) (found idempotency.InstanceRecord) {
 	return found
 }
 
-func (w *world) notes(s *idempotency.Spool) {
+func (w *world) notes(s *idempotency.SpoolNote) {
 	w.Helper()
 	if err := w.Store.NoteSpool(background, w.owner.Instance, s); err != nil {
 		w.Fatal("note of a spool:", err)

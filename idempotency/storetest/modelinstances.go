@@ -13,7 +13,7 @@ func (m *Model) noteInstance(o idempotency.Owner, i idempotency.Instance) {
 }
 
 // NoteSpool implements [idempotency.SpoolStore].
-func (m *Model) NoteSpool(_ context.Context, instance [16]byte, s *idempotency.Spool) error {
+func (m *Model) NoteSpool(_ context.Context, instance [16]byte, s *idempotency.SpoolNote) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for i := range m.known {
