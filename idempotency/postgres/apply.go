@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceway/onceway/idempotency"
 )
@@ -264,36 +262,6 @@ func (s *Store) fetchAnswers(ctx context.Context, records []readRecord, inHand m
 		if len(fetched) > 0 && records[i].ID == fetched[0].ID {
 			records[i], fetched = fetched[0], fetched[1:]
 		}
-	}
-	return nil
-}
-
-// run sends a batch of statements: one round trip, one transaction.
-func (s *Store) run(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch) error {
-	if until, ok := ctx.Deadline(); !ok || time.Until(until) > s.timeout {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.timeout)
-		defer cancel()
-	}
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("connecting to Postgres: %w", clean(err))
-	}
-	defer conn.Release() // which closes it, unless it is idle and sound
-	notes := conn.Conn().PgConn().CustomData()
-	if notes[direct] != nil && b.QueuedQueries[0].SQL == settingsWithoutJoins {
-		b.QueuedQueries = b.QueuedQueries[1:]
-	}
-	delete(notes, unreplicated)
-	if err := conn.SendBatch(ctx, b).Close(); err != nil {
-		err = classify(err)
-		if conn.Conn().IsClosed() && ctx.Err() == nil {
-			err = &brokenError{err}
-		}
-		return err
-	}
-	if notes[unreplicated] != nil {
-		return errUnreplicated
 	}
 	return nil
 }

@@ -72,14 +72,6 @@ func (s *Store) Feed(ctx context.Context, q idempotency.FeedQuery) (page idempot
 	return page, nil
 }
 
-// look runs f at one instant, on the connections of those who only ask.
-func (s *Store) look(ctx context.Context, f func(pgx.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	o := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
-	return clean(pgx.BeginTxFunc(ctx, s.asks, o, f))
-}
-
 func (s *Store) feed(ctx context.Context, tx pgx.Tx, q idempotency.FeedQuery) (page idempotency.FeedPage, err error) {
 	var h horizon
 	var commits, held int

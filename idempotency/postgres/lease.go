@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/onceway/onceway/idempotency"
 )
@@ -118,16 +117,4 @@ func (s *Store) noteLateClaims(ctx context.Context, cs []idempotency.Claim, resu
 		b.Queue(noteLapsedClaims, uuid(o.Instance), o.Epoch)
 		_ = s.send(ctx, s.outcomes, &b)
 	}
-}
-
-// send runs a batch that reads no records: one round trip, one transaction, bounded like Apply.
-func (s *Store) send(ctx context.Context, pool *pgxpool.Pool, b *pgx.Batch) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return clean(err)
-	}
-	defer conn.Release()
-	return clean(conn.SendBatch(ctx, b).Close())
 }

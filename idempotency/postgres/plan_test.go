@@ -163,7 +163,7 @@ func planOfSweep(t *testing.T, sql string) string {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(ctx)
-	if _, err := tx.Exec(ctx, sweepSettings, "5000"); err != nil {
+	if _, err := tx.Exec(ctx, transactionSettings, "5000"); err != nil {
 		t.Fatal(err)
 	}
 	rows, err := tx.Query(ctx, "EXPLAIN (COSTS OFF) "+sql, pgx.QueryExecModeSimpleProtocol)

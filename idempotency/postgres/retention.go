@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
@@ -119,11 +118,4 @@ func (s *Store) Purged(ctx context.Context) (last time.Time, err error) {
 		return err
 	})
 	return last.UTC(), err
-}
-
-func countInto(n *int64) func(pgconn.CommandTag) error {
-	return func(tag pgconn.CommandTag) error {
-		*n = tag.RowsAffected()
-		return nil
-	}
 }

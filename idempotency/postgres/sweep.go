@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 )
 
 var (
-	sweepSettings  = statement("sweep_settings")
 	lapsedOwner    = statement("sweep_lapsed_owner")
 	orphansOf      = statement("sweep_orphans")
 	ownerSwept     = statement("sweep_owner_done")
@@ -241,23 +239,4 @@ func (s *Store) doubtOrphans(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 	}
 	_, err = tx.Exec(ctx, commitDurably)
 	return int(tag.RowsAffected()), err
-}
-
-// transact runs f in a transaction of its own, with a short lock_timeout and bounded like Apply, by the server too.
-func (s *Store) transact(ctx context.Context, f func(pgx.Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	return clean(pgx.BeginFunc(ctx, s.claims, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, sweepSettings, strconv.FormatInt(s.timeout.Milliseconds(), 10)); err != nil {
-			return err
-		}
-		return f(tx)
-	}))
-}
-
-func collect(rows pgx.Rows, err error) ([]pgtype.UUID, error) {
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[pgtype.UUID])
 }
