@@ -1,7 +1,7 @@
 package caller
 
 import (
-	"fmt"
+	"errors"
 	"net/http"
 	"net/textproto"
 
@@ -29,7 +29,7 @@ func New(c *config.Config) (Resolver, error) {
 	case c.Caller.Header != nil:
 		return Header{Name: c.Caller.Header.Name, Trusted: NewTrusted(c.TrustedProxies)}, nil
 	}
-	return nil, fmt.Errorf("caller: the configuration asks for a way that this version does not know")
+	return nil, errors.New("caller: the configuration asks for a way that this version does not know")
 }
 
 // Anonymous is the caller of everybody where callers are not told apart. No other resolver returns it.

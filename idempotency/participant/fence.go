@@ -2,6 +2,7 @@ package participant
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/onceway/onceway/idempotency"
@@ -61,7 +62,7 @@ func (t *Table[Tx]) fence(ctx context.Context, tx Tx, operation idempotency.Oper
 		return idempotency.Envelope{}, err
 	}
 	if found.executed == 0 {
-		return idempotency.Envelope{}, fmt.Errorf("the operation is neither executed nor fenced")
+		return idempotency.Envelope{}, errors.New("the operation is neither executed nor fenced")
 	}
 	e.State, e.Attempt, e.Response = idempotency.EnvelopeExecuted, found.executed, found.response
 	return e, nil

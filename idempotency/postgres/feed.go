@@ -295,7 +295,7 @@ func (s *Store) changes(ctx context.Context, tx pgx.Tx, found []candidate) ([]id
 		}
 		i, ok := at[r.ID]
 		if !ok {
-			return nil, fmt.Errorf("the server returned a record that nobody asked for")
+			return nil, errUnasked
 		}
 		if r.State == idempotency.Completed && (r.Response == nil || len(r.seal) != 32 || r.Response.UnsealHeader(r.fields, [32]byte(r.seal)) != nil) {
 			r.Response, r.Damaged = nil, true

@@ -109,7 +109,7 @@ func TestWhatCommitsLateIsHeardOf(t *testing.T) {
 	}
 	var q pgx.Batch
 	q.Queue(settingsWithoutJoins)
-	queueClaims(&q, new(arena), sameOfClaim(&claim), []idempotency.Claim{claim})
+	queueFirstClaims(&q, new(arena), sameOfClaim(&claim), []idempotency.Claim{claim})
 	q.Queue("INSERT INTO naive (name) VALUES ('slow')")
 	if err := tx.SendBatch(ctx, &q).Close(); err != nil {
 		t.Fatal(err)

@@ -147,7 +147,7 @@ func (s *Store) readOnce(ctx context.Context, pool *pgxpool.Pool, ids []idempote
 				return err
 			}
 			if len(records) == len(ids) || r.ID != ids[len(records)] {
-				return fmt.Errorf("the server returned another record than asked for")
+				return errors.New("the server returned another record than asked for")
 			}
 			records = append(records, r)
 		}

@@ -123,7 +123,7 @@ func (m *moves) queueClaims(b *pgx.Batch, lease time.Duration) {
 		return
 	}
 	for same, part := range alike(m.first(), sameOfClaim) {
-		queueClaims(b, &m.arena, same, part)
+		queueFirstClaims(b, &m.arena, same, part)
 	}
 	c := claimColumns(m.claims, func(c *idempotency.Claim) *idempotency.Claim { return c })
 	b.Queue(claimIfNotExecutedOrResend, c.id, c.attempt, c.owner, c.epoch, c.fingerprintVersion, c.fingerprint,
@@ -133,7 +133,7 @@ func (m *moves) queueClaims(b *pgx.Batch, lease time.Duration) {
 // queueCompletes appends the statements of completions, whatever the records are.
 func (m *moves) queueCompletes(b *pgx.Batch, lease time.Duration) {
 	for part := range parts(m.completes, func(t idempotency.Complete) *idempotency.Response { return t.Response }) {
-		queueCompletes(b, part, lease)
+		queueAnswers(b, part, lease)
 	}
 }
 
@@ -190,7 +190,7 @@ func (m *moves) queueOthers(b *pgx.Batch, lease time.Duration) {
 	}
 }
 
-func queueCompletes(b *pgx.Batch, ts []idempotency.Complete, lease time.Duration) {
+func queueAnswers(b *pgx.Batch, ts []idempotency.Complete, lease time.Duration) {
 	r := responseColumns(ts, func(t *idempotency.Complete) *idempotency.Response { return t.Response })
 	b.Queue(completeIfOwnOrEarlier,
 		column(ts, func(t *idempotency.Complete) pgtype.UUID { return uuid(t.Attempt.Operation) }),

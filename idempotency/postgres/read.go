@@ -91,7 +91,7 @@ func (w *row) scan(rows pgx.Rows, lease time.Duration) (r readRecord, err error)
 		r.Resolution = &idempotency.Resolution{By: w.resolvedBy.String, Evidence: w.resolvedEvidence.String, At: at(w.resolvedAt)}
 	}
 	if r.State == idempotency.Completed {
-		r.payloadDay = r.BodyExpires.Truncate(24 * time.Hour)
+		r.payloadDay = r.BodyExpires.Truncate(day)
 	}
 	r.fields, r.body, r.seal = w.fields, w.body, w.seal
 	r.Derive(r.Observed, w.hasLease.Bool, lease)

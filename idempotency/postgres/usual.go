@@ -45,7 +45,7 @@ func (b *batch) queueUsualClaims(q *pgx.Batch, s *Store) {
 		return
 	}
 	for same, part := range alike(b.first(), sameOfClaim) {
-		queueClaims(q, &b.arena, same, part).Query(func(rows pgx.Rows) error { return b.takeClaimed(rows, s) })
+		queueFirstClaims(q, &b.arena, same, part).Query(func(rows pgx.Rows) error { return b.takeClaimed(rows, s) })
 	}
 	if first, last, few := s.likelyDays(); few && s.retries.Load() > 0 {
 		s.retries.Add(-1)
@@ -126,7 +126,8 @@ func sameOfClaim(t *idempotency.Claim) claimsShare {
 	return claimsShare{t.Attempt.Owner, t.Retention.Key, t.Fingerprint.Version}
 }
 
-func queueClaims(q *pgx.Batch, a *arena, same claimsShare, ts []idempotency.Claim) *pgx.QueuedQuery {
+// queueFirstClaims appends a statement of claims that a record need not be there for.
+func queueFirstClaims(q *pgx.Batch, a *arena, same claimsShare, ts []idempotency.Claim) *pgx.QueuedQuery {
 	var trace [24]byte
 	return q.Queue(claimIfUnseen,
 		packedUUIDs(a, ts, func(t *idempotency.Claim) [16]byte { return t.Attempt.Operation }),
@@ -218,7 +219,7 @@ func (b *batch) queueUsualCompletes(q *pgx.Batch, s *Store) {
 	}
 	for part := range parts(known, func(t idempotency.Complete) *idempotency.Response { return t.Response }) {
 		for same, ts := range alike(part, func(t *idempotency.Complete) completesShare { return completesShare{t.Attempt.Owner, t.Retention} }) {
-			b.queueCompletes(q, same, ts, s.lease).Query(func(rows pgx.Rows) error { return b.takeCompleted(rows, s, ts) })
+			b.queueInTime(q, same, ts, s.lease).Query(func(rows pgx.Rows) error { return b.takeCompleted(rows, s, ts) })
 		}
 	}
 }
@@ -230,7 +231,8 @@ type sealed struct {
 	seal     [32]byte
 }
 
-func (b *batch) queueCompletes(q *pgx.Batch, same completesShare, ts []idempotency.Complete, lease time.Duration) *pgx.QueuedQuery {
+// queueInTime appends a statement of answers that are in time.
+func (b *batch) queueInTime(q *pgx.Batch, same completesShare, ts []idempotency.Complete, lease time.Duration) *pgx.QueuedQuery {
 	rs, a, size := make([]sealed, len(ts)), &b.arena, 0
 	for i := range ts {
 		r := ts[i].Response
