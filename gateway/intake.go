@@ -5,13 +5,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/textproto"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/reconcile"
@@ -74,77 +70,6 @@ func (g *Gateway) takeIn(in *intake, w *recorder, r *http.Request, b *bound, t r
 	return nil
 }
 
-// isFramed reports whether it is known how long the body is. Over HTTP/1.0 only a Content-Length says so: net/http
-// drops a Transfer-Encoding unseen, and takes the content for what follows the request (RFC 9112, section 6.1).
-func isFramed(r *http.Request) bool {
-	return r.ProtoAtLeast(1, 1) || len(r.Header["Content-Length"]) > 0
-}
-
-// checkHead returns an error if a request over HTTP/2 is malformed by its method, its :path or its :authority (RFC 9113,
-// section 8.3.1) in a way that net/http refuses over HTTP/1.1 only. It could not be sent to a backend, or would be read
-// there as another one.
-func checkHead(r *http.Request) error {
-	switch {
-	case r.ProtoMajor != 2:
-		return nil
-	case r.RequestURI[0] != '/' && r.RequestURI != "*":
-		return errPath
-	case !httpguts.ValidHeaderFieldName(r.Method):
-		return errMethod
-	case !httpguts.ValidHostHeader(r.Host):
-		return errAuthority
-	}
-	return nil
-}
-
-var (
-	errPath      = errors.New("the :path does not begin with /")
-	errMethod    = errors.New("the :method is not a token")
-	errAuthority = errors.New("the :authority has bytes that no host has")
-)
-
-// checkLength returns an error if a request over HTTP/2 is malformed by its Content-Length (RFC 9113, section 8.1.1). net/http
-// takes one that it cannot read for 0, so that the content would be left out, and does not look at one where no content
-// follows. What follows, it compares.
-func checkLength(r *http.Request) error {
-	lines := r.Header["Content-Length"]
-	if r.ProtoMajor != 2 || len(lines) == 0 {
-		return nil
-	}
-	if n, err := strconv.ParseUint(lines[0], 10, 63); err != nil || len(lines) > 1 || int64(n) != r.ContentLength {
-		return errLength
-	}
-	return nil
-}
-
-var errLength = errors.New("the Content-Length is not that of the content")
-
-// checkNothing returns a refusal if content follows, or no end, where a request over HTTP/2 says that there is none.
-func checkNothing(w *recorder, r *http.Request, within time.Duration) error {
-	if r.ProtoMajor != 2 || r.Header["Content-Length"] == nil {
-		return nil
-	}
-	deadline := http.NewResponseController(w.ResponseWriter)
-	_ = deadline.SetReadDeadline(time.Now().Add(within))
-	if err := checkEnd(r); err != nil {
-		return err
-	}
-	_ = deadline.SetReadDeadline(time.Time{})
-	return nil
-}
-
-// checkEnd returns a refusal unless the end of a request over HTTP/2 comes where its Content-Length says. As long as it
-// has not come, the client can still take the request back, or make it malformed. Over HTTP/1.1 the length is the end.
-func checkEnd(r *http.Request) error {
-	if r.ProtoMajor != 2 {
-		return nil
-	}
-	if _, err := io.CopyN(io.Discard, r.Body, 1); err != io.EOF {
-		return &refusal{problem.NewRequestMalformed("The body is not as long as Content-Length says, or did not end in time. Nothing was sent to the backend.")}
-	}
-	return nil
-}
-
 // statusURL returns the path of the operation's record.
 func (g *Gateway) statusURL(in *intake) string {
 	return reconcile.StatusURL(g.basePath, in.operation.Key)
@@ -169,67 +94,6 @@ func keyOf(h http.Header, name string) (idempotency.Key, error) {
 		return "", &refusal{problem.NewKeyMalformed(name, reason)}
 	}
 	return key, nil
-}
-
-// dateHeader reads an optional RFC 3339 field. The zero time says that there is none: the date that it is comes
-// back a microsecond later, which is the least that a store tells apart.
-func dateHeader(h http.Header, name string) (time.Time, error) {
-	lines := h[name]
-	if len(lines) == 0 {
-		return time.Time{}, nil
-	}
-	if len(lines) == 1 {
-		if at, ok := parseDate(textproto.TrimString(lines[0])); ok {
-			if at.IsZero() {
-				at = at.Add(time.Microsecond)
-			}
-			return at, nil
-		}
-	}
-	return time.Time{}, &refusal{problem.NewRequestMalformed(name + " must be one RFC 3339 date, such as 2026-01-31T12:00:00Z.")}
-}
-
-// dateTime is the grammar of RFC 3339, section 5.6, with the second of a leap second apart.
-var dateTime = regexp.MustCompile(`^(\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):[0-5]\d:)(?:[0-5]\d|(60))(\.\d+)?([Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)$`)
-
-// parseDate reads an RFC 3339 date. time.Parse alone takes hours of one digit and commas, which are none, and does not
-// take lower case and leap seconds, which are.
-func parseDate(s string) (at time.Time, ok bool) {
-	m := dateTime.FindStringSubmatch(s)
-	if m == nil {
-		return at, false
-	}
-	leaps := m[2] != ""
-	if leaps {
-		s = m[1] + "59" + m[3] + m[4]
-	}
-	at, err := time.Parse(time.RFC3339, strings.ToUpper(s))
-	if err != nil {
-		return at, false // no such day
-	}
-	if at = at.UTC(); leaps {
-		if at.Hour() != 23 || at.Minute() != 59 {
-			return at, false // RFC 3339, section 5.7: it is the last of its day, in UTC
-		}
-		at = at.Add(time.Second) // our clocks do not know it
-	}
-	return at, true
-}
-
-// firstSent returns the date of the first attempt: the key's own, or else the header's. A date more
-// than a day in the future counts as none.
-func firstSent(h http.Header, key idempotency.Key, scheme idempotency.KeyDate, now time.Time) (time.Time, error) {
-	header, err := dateHeader(h, problem.HeaderFirstSent)
-	if err != nil {
-		return time.Time{}, err
-	}
-	own, _ := key.Date(scheme)
-	for _, at := range [...]time.Time{own, header} {
-		if !at.IsZero() && !at.After(now.Add(idempotency.MaxDateAhead)) {
-			return at, nil
-		}
-	}
-	return time.Time{}, nil
 }
 
 // readBody reads the whole body within max, and how much of the budget it took.
