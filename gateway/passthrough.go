@@ -95,81 +95,87 @@ func upgradesToWebSocket(r *http.Request) bool {
 func (g *Gateway) newProxy(b *bound) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		BufferPool: &copyBuffers, FlushInterval: flushAfter,
-		Transport: b.up.RoundTripper(),
-		ErrorLog:  telemetry.NetHTTP(g.log),
-		Rewrite: func(pr *httputil.ProxyRequest) {
-			p := pr.In.Context().Value(passingKey{}).(*passing)
-			u := pr.Out.URL
-			u.Scheme, u.Host = "", "" // the transport picks the target
-			u.RawQuery, u.ForceQuery = p.target.RawQuery, p.target.Query
-			u.RawPath = p.target.Path
-			u.Path = p.target.Path
-			if decoded, err := url.PathUnescape(p.target.Path); err == nil {
-				u.Path = decoded
-			}
-			// net/http fills the trailers into this map when the body has ended; of a copy nobody would know.
-			pr.Out.Trailer = pr.In.Trailer
-			trusted := g.trusted.Peer(pr.In.RemoteAddr)
-			if p.upload != nil {
-				if pr.Out.Body != nil { // not of a Content-Length of 0 over HTTP/2
-					pr.Out.Body = uploaded{pr.Out.Body, p.upload}
-				}
-				p.upload.trailer, p.upload.trusted = pr.Out.Trailer, trusted
-				p.upload.cleanTrailer() // of what is only announced
-				if pr.Out.Trailer != nil && pr.Out.ContentLength < 0 {
-					// Of a GET over HTTP/2 net/http would look first whether there is any content, and go on without an answer
-					// after a while: it would lose the trailers of empty content, and read them while they are filled in.
-					pr.Out.TransferEncoding = []string{"chunked"}
-				}
-			}
-			if pr.Out.Body == nil {
-				pr.Out.Trailer = nil // over HTTP/2 net/http would wait for them to be sent behind a body, and not end the request
-			}
-			h := pr.Out.Header
-			if !upgradesToWebSocket(pr.In) {
-				delete(h, "Connection")
-				delete(h, "Upgrade")
-			}
-			delete(h, "Http2-Settings")
-			if key := b.route.Idempotency.Header; pr.In.Header[key] != nil {
-				h[key] = pr.In.Header[key] // whatever the client's Connection names
-			}
-			for name := range h {
-				if isOurs(name) && name != "Content-Length" && name != "Traceparent" && name != "Tracestate" {
-					delete(h, name)
-				}
-			}
-			caller.SetForwarded(h, pr.In, trusted)
-			p.ev.Inject(h)
-			hideFromRetries(pr.Out)
-		},
-		ModifyResponse: func(resp *http.Response) error {
-			if !passes(resp) {
-				return errNoAnswer
-			}
-			if resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
-				resp.Body.Close()
-				resp.Body = http.NoBody // over HTTP/2 net/http misses what a length in the head names
-			}
-			if resp.ContentLength < 0 || resp.StatusCode == http.StatusNoContent {
-				delete(resp.Header, "Content-Length") // of HTTP/2: more than one, or none that net/http believes; or none that may be
-			}
-			for name := range answers {
-				delete(resp.Header, name)
-			}
-			for name := range resp.Trailer {
-				if answers[name] {
-					delete(resp.Trailer, name) // not announced; see answersInTrailers
-				}
-			}
-			p := resp.Request.Context().Value(passingKey{}).(*passing)
-			if p.unprotected {
-				resp.Header.Set(problem.HeaderState, problem.Unprotected.String())
-			}
-			return nil
-		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { g.passFailed(w, r, err) },
+		Transport:      b.up.RoundTripper(),
+		ErrorLog:       telemetry.NetHTTP(g.log),
+		Rewrite:        func(pr *httputil.ProxyRequest) { g.rewritePassed(pr, b.route.Idempotency.Header) },
+		ModifyResponse: modifyPassed,
+		ErrorHandler:   g.passFailed,
 	}
+}
+
+// rewritePassed makes of an unprotected request the one that is sent to the backend. The client's key field is named key.
+func (g *Gateway) rewritePassed(pr *httputil.ProxyRequest, key string) {
+	p := pr.In.Context().Value(passingKey{}).(*passing)
+	u := pr.Out.URL
+	u.Scheme, u.Host = "", "" // the transport picks the target
+	u.RawQuery, u.ForceQuery = p.target.RawQuery, p.target.Query
+	u.RawPath = p.target.Path
+	u.Path = p.target.Path
+	if decoded, err := url.PathUnescape(p.target.Path); err == nil {
+		u.Path = decoded
+	}
+	// net/http fills the trailers into this map when the body has ended; of a copy nobody would know.
+	pr.Out.Trailer = pr.In.Trailer
+	trusted := g.trusted.Peer(pr.In.RemoteAddr)
+	if p.upload != nil {
+		if pr.Out.Body != nil { // not of a Content-Length of 0 over HTTP/2
+			pr.Out.Body = uploaded{pr.Out.Body, p.upload}
+		}
+		p.upload.trailer, p.upload.trusted = pr.Out.Trailer, trusted
+		p.upload.cleanTrailer() // of what is only announced
+		if pr.Out.Trailer != nil && pr.Out.ContentLength < 0 {
+			// Of a GET over HTTP/2 net/http would look first whether there is any content, and go on without an answer
+			// after a while: it would lose the trailers of empty content, and read them while they are filled in.
+			pr.Out.TransferEncoding = []string{"chunked"}
+		}
+	}
+	if pr.Out.Body == nil {
+		pr.Out.Trailer = nil // over HTTP/2 net/http would wait for them to be sent behind a body, and not end the request
+	}
+	h := pr.Out.Header
+	if !upgradesToWebSocket(pr.In) {
+		delete(h, "Connection")
+		delete(h, "Upgrade")
+	}
+	delete(h, "Http2-Settings")
+	if pr.In.Header[key] != nil {
+		h[key] = pr.In.Header[key] // whatever the client's Connection names
+	}
+	for name := range h {
+		if isOurs(name) && name != "Content-Length" && name != "Traceparent" && name != "Tracestate" {
+			delete(h, name)
+		}
+	}
+	caller.SetForwarded(h, pr.In, trusted)
+	p.ev.Inject(h)
+	hideFromRetries(pr.Out)
+}
+
+// modifyPassed leaves of an answer to an unprotected request what the client may see, or returns an error if that is nothing.
+func modifyPassed(resp *http.Response) error {
+	if !passes(resp) {
+		return errNoAnswer
+	}
+	if resp.StatusCode == http.StatusNoContent || resp.StatusCode == http.StatusNotModified {
+		resp.Body.Close()
+		resp.Body = http.NoBody // over HTTP/2 net/http misses what a length in the head names
+	}
+	if resp.ContentLength < 0 || resp.StatusCode == http.StatusNoContent {
+		delete(resp.Header, "Content-Length") // of HTTP/2: more than one, or none that net/http believes; or none that may be
+	}
+	for name := range answers {
+		delete(resp.Header, name)
+	}
+	for name := range resp.Trailer {
+		if answers[name] {
+			delete(resp.Trailer, name) // not announced; see answersInTrailers
+		}
+	}
+	p := resp.Request.Context().Value(passingKey{}).(*passing)
+	if p.unprotected {
+		resp.Header.Set(problem.HeaderState, problem.Unprotected.String())
+	}
+	return nil
 }
 
 var errNoAnswer = errors.New("no answer to this request")
@@ -203,14 +209,13 @@ func (p *bufferPool) Put(b []byte) { p.pool.Put(&b) }
 // an Idempotency-Key for the promise that it may. The field goes out in lower case instead, which is the
 // same field to every backend, and which Transport does not look for.
 func hideFromRetries(r *http.Request) {
-	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key"} {
-		if values, ok := r.Header[name]; ok {
-			delete(r.Header, name)
-			if name == "Idempotency-Key" {
-				r.Header["idempotency-key"] = values
-			} else {
-				r.Header["x-idempotency-key"] = values
-			}
+	for _, name := range [...]struct{ canonical, lower string }{
+		{"Idempotency-Key", "idempotency-key"},
+		{"X-Idempotency-Key", "x-idempotency-key"},
+	} {
+		if values, ok := r.Header[name.canonical]; ok {
+			delete(r.Header, name.canonical)
+			r.Header[name.lower] = values
 		}
 	}
 }
