@@ -3,6 +3,7 @@ package gateway
 import (
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -127,16 +128,7 @@ func storable(h http.Header, drop []string) (stored, once http.Header) {
 	delete(h, "Content-Length")
 	delete(h, "Date") // ours are as good, and there must be a date
 	for name, values := range h {
-		if isVolatile(name) {
-			if once == nil {
-				once = make(http.Header)
-			}
-			once[name] = values
-			delete(h, name)
-		}
-	}
-	for _, name := range drop {
-		if values, ok := h[name]; ok {
+		if isVolatile(name) || slices.Contains(drop, name) {
 			if once == nil {
 				once = make(http.Header)
 			}

@@ -29,9 +29,7 @@ func newProber(o Options) *probe.Prober {
 
 // kept makes of an answer that a probe brought what is stored of any answer of the route.
 func kept(r *idempotency.Response, policy *config.Idempotency) *idempotency.Response {
-	fields := http.Header(r.Header).Clone()
-	fromBackend(fields)
-	fields, _ = storable(fields, policy.DropHeaders)
+	fields := Storable(http.Header(r.Header).Clone(), policy.DropHeaders)
 	whole := idempotency.NewResponse(r.Status, fields, r.Body)
 	if whole.Length > policy.MaxResponseBody {
 		return whole.Bodiless()

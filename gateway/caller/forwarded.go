@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/textproto"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // Forwarded tells the backend whose request it is. Each is the value of a field; an empty one is not sent.
@@ -121,13 +123,7 @@ func forwardedElement(peer, host, proto string) string {
 
 // quoteToken writes a value as a token where it can, else as a quoted-string (RFC 9110, section 5.6.4).
 func quoteToken(s string) string {
-	token := true
-	for i := range len(s) {
-		c := s[i]
-		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-		token = token && (alnum || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0)
-	}
-	if token {
+	if httpguts.ValidHeaderFieldName(s) { // which are tokens
 		return s
 	}
 	if strings.ContainsAny(s, `"\`) {

@@ -5,6 +5,8 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // Field names, in canonical form.
@@ -81,7 +83,7 @@ func readable(h http.Header) []string {
 	var names []string
 	for name, values := range h {
 		switch {
-		case values == nil, strings.HasPrefix(name, "Access-Control-"), name == "Set-Cookie", name == vary, !isToken(name):
+		case values == nil, strings.HasPrefix(name, "Access-Control-"), name == "Set-Cookie", name == vary, !httpguts.ValidHeaderFieldName(name):
 		case name == "Cache-Control", name == "Content-Language", name == "Content-Length", name == "Content-Type",
 			name == "Expires", name == "Last-Modified", name == "Pragma": // readable without being told
 		default:

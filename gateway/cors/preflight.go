@@ -5,6 +5,8 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // sendable are the fields that a page may want to send to a gateway and needs permission for.
@@ -23,7 +25,7 @@ func PreflightMethod(r *http.Request) (method string, ok bool) {
 		return "", false
 	}
 	lines := r.Header[requestMethod]
-	if len(lines) != 1 || !isToken(lines[0]) {
+	if len(lines) != 1 || !httpguts.ValidHeaderFieldName(lines[0]) {
 		return "", false
 	}
 	return lines[0], true
@@ -49,21 +51,10 @@ func asked(r *http.Request) []string {
 	var names []string
 	for _, line := range r.Header[requestHeaders] {
 		for name := range strings.SplitSeq(line, ",") {
-			if name = textproto.TrimString(name); isToken(name) && !slices.Contains(names, name) {
+			if name = textproto.TrimString(name); httpguts.ValidHeaderFieldName(name) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}
 	}
 	return names
-}
-
-// isToken follows RFC 9110, section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }
