@@ -108,7 +108,8 @@ func (e *exchange) answerRecord(w http.ResponseWriter, ruling idempotency.Ruling
 
 // isStoredIn reports whether the record holds the very answer that this attempt got. A store may return
 // a copy of it, or read it back. On a record of a route that resends, the answer may be an earlier attempt's
-// although the attempt is this one; that it had the same content does not make its fields the same. Of a forgotten answer no fields are kept.
+// although the attempt is this one; that it had the same content does not make its fields the same. Of a forgotten
+// answer no fields are kept.
 func (r *result) isStoredIn(rec idempotency.Record, own idempotency.Attempt) bool {
 	return r.move == complete && rec.Attempt.ID == own.ID && rec.Resolution == nil && rec.Response != nil &&
 		rec.Response.Status == r.response.Status && rec.Response.Digest == r.response.Digest &&

@@ -51,7 +51,8 @@ func newSocket(c net.Conn) *socket {
 }
 
 // Write hides from its caller that the peer is gone once a part of the request was written: a backend
-// may answer and close before it has read the whole request, and that answer counts. The reader finds out for itself, because the connection is over for it as well.
+// may answer and close before it has read the whole request, and that answer counts. The reader finds out for
+// itself, because the connection is over for it as well.
 func (s *socket) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	if s.sealed {
