@@ -27,7 +27,7 @@ const queryLimit = MostKeys*(6*idempotency.MaxKeyLength+3) + 4<<10
 const queryPatience = 30 * time.Second
 
 // QueryRequests answers for many keys at once. It is what a client asks first after a reconnect. The answer is
-// written as it is read; see list.
+// written as it is read; see queryAnswer.
 func (a *api) QueryRequests(ctx context.Context, in reconciliation.QueryRequestsRequestObject) (reconciliation.QueryRequestsResponseObject, error) {
 	call := callOf(ctx)
 	ids := make([]idempotency.OperationID, len(in.Body.Keys))
@@ -42,7 +42,7 @@ func (a *api) QueryRequests(ctx context.Context, in reconciliation.QueryRequests
 	if err != nil {
 		return nil, err
 	}
-	found := list{withBody: len(in.Body.Include) > 0, damaged: func(id idempotency.OperationID) {
+	found := queryAnswer{withBody: len(in.Body.Include) > 0, damaged: func(id idempotency.OperationID) {
 		a.fault(call.ev, fmt.Errorf("operation %s: %w", id, idempotency.ErrDamaged))
 	}}
 	for i, rec := range records {

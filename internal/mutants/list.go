@@ -51,7 +51,7 @@ var mutants = []mutant{
 		edits: change(`if t.Further || env.lacks(t.KeyDate) {`, `if env.lacks(t.KeyDate) {`)},
 	{name: "purged record of an old key taken for one that was lost", file: "idempotency/engine.go", pkg: "idempotency", test: "TestTooOldAndPurged",
 		edits: change(`!r.KeyDate.IsZero() && r.TooOld == nil {`, `!r.KeyDate.IsZero() {`)},
-	{name: "a longer retention lets purged keys in", file: "gateway/reconcile/change.go", pkg: "cmd/onceway/e2e", test: "TestPurgedUnderAShorterRetention",
+	{name: "a longer retention lets purged keys in", file: "gateway/reconcile/keyages.go", pkg: "cmd/onceway/e2e", test: "TestPurgedUnderAShorterRetention",
 		edits: change(`case k.Purged != nil && `, `case false && k.Purged != nil && `)},
 	{name: "a gateway whose purges fail does not hear what was purged", file: "cmd/onceway/janitor.go", pkg: "cmd/onceway", test: "TestAGatewayWhosePurgeFailsHearsWhatWasPurged",
 		edits: change("	_, more, err = store.Purge(within, purgeAtMax)\n", "	if _, more, err = store.Purge(within, purgeAtMax); err != nil {\n		return more, err\n	}\n")},
@@ -164,7 +164,7 @@ var mutants = []mutant{
 		edits: change("		return a\n	}\n	a.signed = true", "		a.state, a.signed, a.next = \"executed\", true, done\n		return a\n	}\n	a.signed = true")},
 	{name: "client takes a doubt for a cancellation", file: "client/step.go", pkg: "cmd/onceway/e2e", test: "TestGoClientOverTheTransport",
 		edits: change("	case s.State == Doubt && a.next == resend:\n", "	case s.State == Cancelling && a.next == reconcile:\n		return s.settle(OutcomeCancelled, false)\n	case s.State == Doubt && a.next == resend:\n")},
-	{name: "gateway tells those who cancel too late to stop", file: "gateway/reconcile/change.go", pkg: "gateway", test: "TestVectorsAreWhatTheGatewaySays",
+	{name: "gateway tells those who cancel too late to stop", file: "gateway/reconcile/cancel.go", pkg: "gateway", test: "TestVectorsAreWhatTheGatewaySays",
 		edits: change(`problem.NewTooLate(problem.OfRecord(rec.Believed()), nextOf(rec))`, `problem.NewTooLate(problem.OfRecord(rec.Believed()), problem.Stop)`)},
 
 	{name: "key in a path decoded twice", file: "gateway/strict/bind.go", pkg: "gateway/strict", test: "TestSetParam", quick: true,

@@ -8,20 +8,20 @@ import (
 	"github.com/onceway/onceway/idempotency"
 )
 
-// A list counts the bodies that it is going to show, and reads them one by one.
-func TestListReadsBodiesInTurn(t *testing.T) {
+// The answer to a query counts the bodies that it is going to show, and reads them one by one.
+func TestQueryReadsBodiesInTurn(t *testing.T) {
 	for withBody, want := range map[bool]int64{false: 0, true: 3000} {
-		l := list{withBody: withBody, damaged: func(idempotency.OperationID) { t.Error("damaged") }}
+		a := queryAnswer{withBody: withBody, damaged: func(idempotency.OperationID) { t.Error("damaged") }}
 		for i := range 3 {
 			light := idempotency.NewResponse(200, nil, make([]byte, 1000))
 			light.Body = nil
-			l.add(idempotency.Record{ID: idempotency.OperationID{byte(i)}, State: idempotency.Completed, Response: light}, "k")
+			a.add(idempotency.Record{ID: idempotency.OperationID{byte(i)}, State: idempotency.Completed, Response: light}, "k")
 		}
-		if n := l.length(); n != want {
+		if n := a.length(); n != want {
 			t.Errorf("%d bytes, want %d", n, want)
 		}
 		w, reads := httptest.NewRecorder(), 0
-		err := l.write(w, func(id idempotency.OperationID) (idempotency.Record, error) {
+		err := a.write(w, func(id idempotency.OperationID) (idempotency.Record, error) {
 			reads++
 			return idempotency.Record{ID: id, State: idempotency.Completed, Response: idempotency.NewResponse(200, nil, make([]byte, 1000))}, nil
 		})
