@@ -292,7 +292,7 @@ func (a *api) GetProblemPage(_ context.Context, in generated.GetProblemPageReque
 
 // onlyThese refuses a query with other parameters than names, with one of them twice, or of which a part cannot be read.
 func onlyThese(r *http.Request, names []string) error {
-	if p, ok := strict.Query(r); !ok {
+	if p, ok := strict.CheckQuery(r); !ok {
 		return refused{p}
 	}
 	for name, values := range r.URL.Query() {

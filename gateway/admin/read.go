@@ -1,11 +1,9 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/onceway/onceway/gateway/problem"
@@ -77,15 +75,12 @@ func (a *api) listOne(ctx context.Context, q idempotency.Query, text string) (ge
 
 // searchFor reads what is to be searched for.
 func searchFor(p generated.ListRequestsParams) (q idempotency.Query, err error) {
-	malformed := func(detail string) (idempotency.Query, error) {
-		return q, refused{problem.NewRequestMalformed(detail)}
-	}
 	if p.State != nil {
-		i := slices.IndexFunc(idempotency.States(), func(s idempotency.State) bool { return s.String() == string(*p.State) })
-		if i < 0 {
-			return malformed("The parameter state is one of executing, completed, not_executed, unknown, cancelled, forgotten.")
+		state, ok := idempotency.ParseState(string(*p.State))
+		if !ok {
+			return q, refused{problem.NewRequestMalformed("The parameter state is one of executing, completed, not_executed, unknown, cancelled, forgotten.")}
 		}
-		q.State = idempotency.States()[i]
+		q.State = state
 	}
 	if p.Caller != nil {
 		c := idempotency.Caller(*p.Caller)
@@ -94,20 +89,19 @@ func searchFor(p generated.ListRequestsParams) (q idempotency.Query, err error) 
 	if p.Trace != nil {
 		b, err := hex.DecodeString(*p.Trace)
 		if err != nil || len(b) != len(q.Trace) || [16]byte(b) == [16]byte{} {
-			return malformed("The parameter trace is 32 hexadecimal digits.")
+			return q, refused{problem.NewRequestMalformed("The parameter trace is 32 hexadecimal digits.")}
 		}
 		q.Trace = [16]byte(b)
 	}
-	for text, into := range map[*string]*time.Duration{p.Age: &q.OlderThan, p.MaxAge: &q.YoungerThan} {
-		if text != nil {
-			if *into, err = time.ParseDuration(*text); err != nil || *into <= 0 {
-				return malformed("The parameters age and max_age are durations such as 90s, 15m or 24h.")
-			}
-		}
+	if q.OlderThan, err = ageOf(p.Age); err != nil {
+		return q, err
+	}
+	if q.YoungerThan, err = ageOf(p.MaxAge); err != nil {
+		return q, err
 	}
 	if p.Contradicted != nil {
 		if *p.Contradicted != generated.ListRequestsParamsContradictedTrue {
-			return malformed("The parameter contradicted is true, or left out.")
+			return q, refused{problem.NewRequestMalformed("The parameter contradicted is true, or left out.")}
 		}
 		q.Contradicted = true
 	}
@@ -119,6 +113,18 @@ func searchFor(p generated.ListRequestsParams) (q idempotency.Query, err error) 
 	}
 	q.Limit, err = limitOf(p.Limit, standardLimit, mostLimit)
 	return q, err
+}
+
+// ageOf reads a parameter that is an age; 0 if there is none.
+func ageOf(text *string) (time.Duration, error) {
+	if text == nil {
+		return 0, nil
+	}
+	age, err := time.ParseDuration(*text)
+	if err != nil || age <= 0 {
+		return 0, refused{problem.NewRequestMalformed("The parameters age and max_age are durations such as 90s, 15m or 24h.")}
+	}
+	return age, nil
 }
 
 // GetRequest answers with a record and all that is kept beside it.
@@ -160,9 +166,4 @@ func (a *api) leasesOf(ctx context.Context, rec idempotency.Record) ([]idempoten
 		return nil, nil
 	}
 	return a.Store.InstanceLeases(ctx, rec.Attempt.Owner.Instance)
-}
-
-func inOrder(all []generated.Attempt) []generated.Attempt {
-	slices.SortStableFunc(all, func(a, b generated.Attempt) int { return cmp.Compare(a.N, b.N) })
-	return all
 }

@@ -1,6 +1,9 @@
 package admin
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/reconcile"
 	"github.com/onceway/onceway/idempotency"
@@ -71,5 +74,6 @@ func attemptsOf(r idempotency.Record, history []idempotency.Evidence) []generate
 	if r.Attempt.N > 0 {
 		note(r.Attempt.ID, r.Attempt.N).Claimed = instant(r.Claimed)
 	}
-	return inOrder(all)
+	slices.SortStableFunc(all, func(a, b generated.Attempt) int { return cmp.Compare(a.N, b.N) })
+	return all
 }

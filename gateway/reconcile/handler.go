@@ -108,7 +108,7 @@ func (a *api) mount(e *echo.Echo, p *strict.Path) {
 			if err := a.authenticate(c, p.Has("key")); err != nil {
 				return err
 			}
-			if p, ok := strict.Query(c.Request()); !ok {
+			if p, ok := strict.CheckQuery(c.Request()); !ok {
 				return refused{p}
 			}
 		}
@@ -391,7 +391,8 @@ func StatusURL(basePath string, key idempotency.Key) string {
 	return basePath + "/requests/" + url.PathEscape(string(key))
 }
 
-// StatusLink returns the value of a Link field that leads to a key's record.
+// StatusLink returns the value of a Link field that leads to a key's record: problem.StatusLink of its StatusURL, in one
+// concatenation, because nearly every answer has it.
 func StatusLink(basePath string, key idempotency.Key) string {
 	return "<" + basePath + "/requests/" + url.PathEscape(string(key)) + problem.StatusRelation
 }

@@ -42,9 +42,9 @@ func JoinLines(c echo.Context) {
 	c.SetRequest(r)
 }
 
-// Query reports whether a query can be read, and otherwise the problem that it is. What net/url cannot read it leaves
+// CheckQuery reports whether a query can be read, and otherwise the problem that it is. What net/url cannot read it leaves
 // out, and who asked for a filter or a cursor would be answered without it.
-func Query(r *http.Request) (p problem.Problem, ok bool) {
+func CheckQuery(r *http.Request) (p problem.Problem, ok bool) {
 	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
 		return problem.NewRequestMalformed("The query cannot be read: it has a semicolon, or a % that begins no escape."), false
 	}
