@@ -39,7 +39,7 @@ func (f *adminFlags) register(cmd *cobra.Command) {
 
 // client returns a client of the admin listener that the flags name.
 func (f *adminFlags) client(cmd *cobra.Command) (*adminClient, error) {
-	base, err := f.base(cmd)
+	base, err := f.base()
 	if err != nil {
 		return nil, err
 	}
@@ -59,10 +59,10 @@ func (f *adminFlags) client(cmd *cobra.Command) (*adminClient, error) {
 	return c, err
 }
 
-func (f *adminFlags) base(cmd *cobra.Command) (*url.URL, error) {
+func (f *adminFlags) base() (*url.URL, error) {
 	address := f.url
 	if address == "" {
-		c, err := f.loadPart(cmd)
+		c, err := f.loadPart()
 		if err != nil {
 			return nil, err
 		}

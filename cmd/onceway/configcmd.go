@@ -20,7 +20,7 @@ func newConfigCheckCommand() *cobra.Command {
 		Short: "Say everything that is wrong with the configuration",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.loadToServe(cmd)
+			c, err := f.loadToServe()
 			if err != nil {
 				return err
 			}
@@ -42,7 +42,7 @@ func newConfigPrintCommand() *cobra.Command {
 		Short: "Print the effective configuration, defaults and overrides included, without passwords",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.load(cmd)
+			c, err := f.load()
 			if err != nil {
 				return err
 			}

@@ -31,11 +31,11 @@ func (f *configFlags) register(cmd *cobra.Command) {
 }
 
 // load returns the configuration that flags, environment and file make. The error has exit code 3.
-func (f *configFlags) load(*cobra.Command) (*config.Config, error) { return f.read(config.Source{}) }
+func (f *configFlags) load() (*config.Config, error) { return f.read(config.Source{}) }
 
 // loadToServe is load for who needs what the configuration names, too: files, also those of the store's DSN, which only the
 // gateway's own machine has.
-func (f *configFlags) loadToServe(*cobra.Command) (*config.Config, error) {
+func (f *configFlags) loadToServe() (*config.Config, error) {
 	return f.read(config.Source{Files: os.ReadFile, DSN: readDSN})
 }
 
@@ -68,12 +68,12 @@ func settingVariables() (names []string) {
 
 // loadPart is load for a verb that needs a single setting, such as the store. Where there is no file
 // and no upstream, it does not ask for one.
-func (f *configFlags) loadPart(*cobra.Command) (*config.Config, error) {
+func (f *configFlags) loadPart() (*config.Config, error) {
 	return f.readPart(config.Source{})
 }
 
 // loadStore is loadPart for a verb that opens the store.
-func (f *configFlags) loadStore(*cobra.Command) (*config.Config, error) {
+func (f *configFlags) loadStore() (*config.Config, error) {
 	return f.readPart(config.Source{DSN: readDSN})
 }
 

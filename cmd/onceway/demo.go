@@ -84,12 +84,12 @@ func demo(ctx context.Context, out io.Writer, once bool) error {
 	defer s.drain(context.Background())
 
 	story := &story{
-		out: out, gateway: "http://" + s.listening.Addr().String(), basePath: c.Reconcile.BasePath, backend: backend,
+		out: out, gateway: "http://" + s.publicListener.Addr().String(), basePath: c.Reconcile.BasePath, backend: backend,
 		client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableCompression: true}},
 	}
 	defer story.client.CloseIdleConnections()
 	fmt.Fprintf(out, "Gateway  %s   (admin http://%s)\nBackend  http://%s   (an order service; it books whatever it gets)\nFiles    %s   (removed at the end)\n\n",
-		story.gateway, s.operating.Addr(), backend.address, dir)
+		story.gateway, s.adminListener.Addr(), backend.address, dir)
 	if err := story.play(ctx); err != nil {
 		return fmt.Errorf("the story did not come out as narrated: %w", err)
 	}

@@ -26,7 +26,7 @@ func newHealthcheckCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if address == "" {
-				c, err := f.loadPart(cmd)
+				c, err := f.loadPart()
 				if err != nil {
 					return err
 				}

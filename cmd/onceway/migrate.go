@@ -65,7 +65,7 @@ func newStoreCommand(use, short string, run func(*cobra.Command, *config.Config)
 		Short: short,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.loadStore(cmd)
+			c, err := f.loadStore()
 			if err != nil {
 				return err
 			}

@@ -31,7 +31,7 @@ func newOpenAPIDecorateCommand() *cobra.Command {
 		Example: "  onceway openapi decorate backend.yaml --config onceway.yaml -o api.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := f.loadPart(cmd)
+			c, err := f.loadPart()
 			if err != nil {
 				return err
 			}
@@ -76,7 +76,7 @@ func newOpenAPIReconciliationCommand() *cobra.Command {
 		Short: "Print the document of the API for clients, with the configured base path",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.loadPart(cmd)
+			c, err := f.loadPart()
 			if err != nil {
 				return err
 			}

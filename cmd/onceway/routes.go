@@ -25,7 +25,7 @@ func newRoutesTestCommand() *cobra.Command {
 			"  onceway routes test --config onceway.yaml GET https://shop.example/orders/7",
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := f.load(cmd)
+			c, err := f.load()
 			if err != nil {
 				return err
 			}

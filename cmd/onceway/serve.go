@@ -27,7 +27,7 @@ func newServeCommand() *cobra.Command {
 			"embedded store in the current directory.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := o.loadToServe(cmd)
+			c, err := o.loadToServe()
 			if err != nil {
 				return err
 			}
@@ -96,7 +96,7 @@ func (s *server) banner() string {
 		scheme = "https"
 	}
 	fmt.Fprintf(&b, "onceway %s\n", version())
-	fmt.Fprintf(&b, "  listen   %s://%s   reconciliation %s   admin http://%s\n", scheme, s.listening.Addr(), c.Reconcile.BasePath, s.operating.Addr())
+	fmt.Fprintf(&b, "  listen   %s://%s   reconciliation %s   admin http://%s\n", scheme, s.publicListener.Addr(), c.Reconcile.BasePath, s.adminListener.Addr())
 	fmt.Fprintf(&b, "  store    %s   schema %d   lease %s   retention %s / %s\n", s.store.title, s.store.schema, c.Lease, c.Retention.Response, c.Retention.Key)
 	fmt.Fprintf(&b, "  caller   %s\n", callerTitle(c.Caller))
 	if limits := limitsTitle(c); limits != "" {

@@ -40,12 +40,12 @@ type server struct {
 	gateway   *gateway.Gateway
 	janitor   *janitor
 	telemetry *telemetrySetup
-	public    *http.Server
-	admin     *http.Server
-	listening net.Listener
-	operating net.Listener
-	draining  atomic.Bool
-	failed    chan error // the first listener that broke
+
+	public, admin                 *http.Server
+	publicListener, adminListener net.Listener
+
+	draining atomic.Bool
+	failed   chan error // the first listener that broke
 }
 
 // startServer starts everything that c asks for. When it returns, the gateway answers.
@@ -66,10 +66,10 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 		return nil, err
 	}
 	// Ports first: a store must not be touched by a process that cannot serve.
-	if s.listening, err = listen(c, s.log); err != nil {
+	if s.publicListener, err = listen(c, s.log); err != nil {
 		return nil, err
 	}
-	if s.operating, err = net.Listen("tcp", c.Admin.Listen); err != nil {
+	if s.adminListener, err = net.Listen("tcp", c.Admin.Listen); err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)
 	}
 	if s.spool, err = openSpool(c, s.log); err != nil {
@@ -99,7 +99,8 @@ func startServer(ctx context.Context, c *config.Config, migrate bool, logTo io.W
 		return nil, storeFailure(err)
 	}
 	if s.gateway, err = gateway.New(gateway.Options{
-		Config: c, Engine: s.engine, Probes: s.store, Doubts: s.store.InDoubtOf, Feed: s.store, Purged: s.janitor.lastPurged, Observer: observer, Log: s.log, Version: version(), Now: wallClock,
+		Config: c, Engine: s.engine, Probes: s.store, Doubts: s.store.InDoubtOf, Feed: s.store, Purged: s.janitor.lastPurged,
+		Observer: observer, Log: s.log, Version: version(), Now: wallClock,
 	}); err != nil {
 		return nil, err
 	}
@@ -117,8 +118,8 @@ func (s *server) serve(operators http.Handler) {
 			s.failed <- fmt.Errorf("%s listener: %w", name, err)
 		}
 	}
-	go run("public", s.public, s.listening)
-	go run("admin", s.admin, s.operating)
+	go run("public", s.public, s.publicListener)
+	go run("admin", s.admin, s.adminListener)
 }
 
 // newPublic returns the server of the public listener.
@@ -201,7 +202,7 @@ func (s *server) drain(ctx context.Context) error {
 	s.gateway.Leave()
 	pause(ctx, s.config.DrainDelay)
 	s.gateway.Refuse()
-	s.listening.Close()
+	s.publicListener.Close()
 	within, cancel := context.WithTimeout(ctx, s.config.DrainTimeout)
 	defer cancel()
 	s.gateway.EndWaits()
@@ -249,11 +250,11 @@ func (s *server) stop() error {
 func (s *server) abort() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if s.listening != nil {
-		s.listening.Close()
+	if s.publicListener != nil {
+		s.publicListener.Close()
 	}
-	if s.operating != nil {
-		s.operating.Close()
+	if s.adminListener != nil {
+		s.adminListener.Close()
 	}
 	if s.gateway != nil {
 		s.gateway.Close()

@@ -31,9 +31,9 @@ type recordStore interface {
 	idempotency.InstanceStore
 	idempotency.SearchStore
 	idempotency.FeedStore
+	idempotency.ProbeStore
 	// Identity is a text that no other store has: a spool is bound to it.
 	Identity(ctx context.Context) (string, error)
-	idempotency.ProbeStore
 	Close() error
 }
 
