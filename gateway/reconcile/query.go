@@ -42,9 +42,10 @@ func (a *api) QueryRequests(ctx context.Context, in reconciliation.QueryRequests
 	if err != nil {
 		return nil, err
 	}
-	found := queryAnswer{withBody: len(in.Body.Include) > 0, damaged: func(id idempotency.OperationID) {
-		a.fault(call.ev, fmt.Errorf("operation %s: %w", id, idempotency.ErrDamaged))
-	}}
+	found := queryAnswer{
+		withBody: len(in.Body.Include) > 0,
+		shown:    func(rec idempotency.Record) idempotency.Record { return a.shown(call, rec) },
+	}
 	for i, rec := range records {
 		records[i] = found.add(rec, in.Body.Keys[i])
 	}

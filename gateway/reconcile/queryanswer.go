@@ -34,7 +34,7 @@ type Records = reconciliation.Records
 // by record, so that no more than one body is in memory at a time.
 type queryAnswer struct {
 	withBody bool
-	damaged  func(idempotency.OperationID) // hears of what does not match its digest
+	shown    func(idempotency.Record) idempotency.Record // as the caller may see it
 
 	records    []idempotency.Record // without bodies
 	unseen     []string
@@ -50,18 +50,8 @@ func (a *queryAnswer) add(rec idempotency.Record, key string) idempotency.Record
 		a.unseen = append(a.unseen, key)
 		return rec
 	}
-	rec = a.whole(rec)
+	rec = a.shown(rec)
 	a.records = append(a.records, rec)
-	return rec
-}
-
-// whole shows a damaged record as unknown. The others must not suffer for it: it says no more than the
-// problem of a damaged record does.
-func (a *queryAnswer) whole(rec idempotency.Record) idempotency.Record {
-	if rec.Damaged {
-		a.damaged(rec.ID)
-		rec.State, rec.Response = idempotency.Unknown, nil
-	}
 	return rec
 }
 
@@ -115,7 +105,7 @@ func (a *queryAnswer) write(w http.ResponseWriter, read func(idempotency.Operati
 func (a *queryAnswer) again(rec idempotency.Record, read func(idempotency.OperationID) (idempotency.Record, error)) (idempotency.Record, error) {
 	now, err := read(rec.ID)
 	if err != nil || now.State != idempotency.Unseen {
-		return a.whole(now), err
+		return a.shown(now), err
 	}
 	rec.State, rec.Response = idempotency.Forgotten, rec.Response.Bodiless()
 	return rec, nil

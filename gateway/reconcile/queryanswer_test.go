@@ -11,7 +11,7 @@ import (
 // The answer to a query counts the bodies that it is going to show, and reads them one by one.
 func TestQueryReadsBodiesInTurn(t *testing.T) {
 	for withBody, want := range map[bool]int64{false: 0, true: 3000} {
-		a := queryAnswer{withBody: withBody, damaged: func(idempotency.OperationID) { t.Error("damaged") }}
+		a := queryAnswer{withBody: withBody, shown: func(rec idempotency.Record) idempotency.Record { return rec }}
 		for i := range 3 {
 			light := idempotency.NewResponse(200, nil, make([]byte, 1000))
 			light.Body = nil
