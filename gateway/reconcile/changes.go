@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -81,39 +80,6 @@ func (a *api) readFor(r *idempotency.Reading, limit int, wait time.Duration) (it
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	return r.Await(a.Work, limit, timer.C)
-}
-
-// shown is a record as its caller may see it. The others must not suffer for a damaged one: it is shown as
-// unknown, which says no more than the problem of a damaged record does.
-func (a *api) shown(c *call, rec idempotency.Record) idempotency.Record {
-	if rec.Damaged {
-		a.fault(c.ev, fmt.Errorf("operation %s: %w", rec.ID, idempotency.ErrDamaged))
-		rec.State, rec.Response = idempotency.Unknown, nil
-	}
-	return rec
-}
-
-// stampChanges sets the headers of an answer about some records, or none. Where there may be more, nothing is
-// done with what is there: there is more to learn first.
-func (a *api) stampChanges(c *call, records []idempotency.Record, caughtUp bool) {
-	if len(records) > 0 {
-		a.stampAll(c, records)
-	} else {
-		c.stampNone()
-	}
-	if !caughtUp && (c.ev.Next == problem.Done || c.ev.Next == problem.Stop) {
-		c.ev.Next = problem.Reconcile
-		c.header.Set(problem.HeaderNext, c.ev.Next.String())
-		c.header.Set(problem.HeaderRetryAfter, a.Problems.RetryAfter(c.ev.Next))
-	}
-}
-
-// stampNone sets the headers of an answer that is about no record.
-func (c *call) stampNone() {
-	c.ev.State, c.ev.Next = problem.Unseen, problem.Done
-	c.header.Set(problem.HeaderState, problem.Unseen.String())
-	c.header.Set(problem.HeaderNext, problem.Done.String())
-	c.header.Set("Cache-Control", "no-store")
 }
 
 // expired makes a problem of a cursor that cannot be gone on from.

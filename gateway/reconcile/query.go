@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -61,28 +60,6 @@ func (a *api) QueryRequests(ctx context.Context, in reconciliation.QueryRequests
 			return a.Engine.Await(a.Work, id, 0, func(idempotency.Record) bool { return true })
 		})
 	}), nil
-}
-
-// stampAll sets the headers of an answer about several records. A client that obeys them alone does what the
-// record needs that is furthest from being settled, and so loses none.
-func (a *api) stampAll(c *call, records []idempotency.Record) {
-	worst := slices.MinFunc(records, func(a, b idempotency.Record) int { return urgency(a.Believed()) - urgency(b.Believed()) })
-	h, ev := c.header, c.ev
-	ev.State, ev.Next = problem.OfRecord(worst.Believed()), nextOf(worst)
-	h.Set(problem.HeaderState, ev.State.String())
-	h.Set(problem.HeaderNext, ev.Next.String())
-	if after := a.Problems.RetryAfter(ev.Next); after != "" {
-		h.Set(problem.HeaderRetryAfter, after)
-	}
-	h.Set("Cache-Control", "no-store")
-}
-
-// urgency orders states: the smallest is furthest from being settled.
-func urgency(s idempotency.State) int {
-	return slices.Index([]idempotency.State{
-		idempotency.Executing, idempotency.Unknown, idempotency.NotExecuted, idempotency.Unseen,
-		idempotency.Cancelled, idempotency.Forgotten, idempotency.Completed,
-	}, s)
 }
 
 // contents reads the contents of requests for the generated server.
