@@ -20,7 +20,7 @@ type Evidence struct {
 	Attempt   AttemptID
 	N         int
 	Kind      EvidenceKind
-	By        string // "gateway", "probe" or "operator:NAME"
+	By        string // ByGateway, ByProbe, or of ByOperator
 	Text      string
 	Response  *Response // the contradicting answer
 	At        time.Time

@@ -7,12 +7,18 @@ import (
 
 // Resolution says who or what settled a record in doubt from outside, and on which evidence.
 type Resolution struct {
-	By       string // "operator:NAME" or "probe"
+	By       string // ByProbe, or of ByOperator
 	Evidence string
 	At       time.Time
 }
 
-const operatorPrefix = "operator:"
+// Who stands for a resolution or a piece of evidence, unless it is an operator: see [ByOperator]. Stores keep them.
+const (
+	ByGateway = "gateway"
+	ByProbe   = "probe"
+
+	operatorPrefix = "operator:"
+)
 
 // ByOperator returns what a resolution by the operator of that name is signed with. No operator's name
 // can be taken for a probe.

@@ -89,7 +89,7 @@ func (t Complete) next(stored, seen Record, env Env) move {
 				r.Attempt.ID, r.Attempt.N = t.Attempt.ID, max(r.Attempt.N, t.Attempt.N)
 			}
 			if seen.State == Unknown {
-				return move{r, true, &Evidence{Attempt: t.Attempt.ID, N: t.Attempt.N, Kind: EvidenceLateAnswer, By: "gateway"}}
+				return move{r, true, &Evidence{Attempt: t.Attempt.ID, N: t.Attempt.N, Kind: EvidenceLateAnswer, By: ByGateway}}
 			}
 			return move{after: r, changed: true}
 		}
@@ -103,7 +103,7 @@ func (t Complete) next(stored, seen Record, env Env) move {
 	r.Contradicted = true
 	return move{r, !stored.Contradicted, &Evidence{
 		Operation: t.Attempt.Operation, Attempt: t.Attempt.ID, N: t.Attempt.N, Kind: EvidenceContradiction,
-		By: "gateway", Text: "an answer arrived for an attempt that the record says had no effect", Response: t.Response, At: env.Now,
+		By: ByGateway, Text: "an answer arrived for an attempt that the record says had no effect", Response: t.Response, At: env.Now,
 	}}
 }
 
@@ -121,7 +121,7 @@ func (t Release) next(_, seen Record, env Env) move {
 	r := settled(seen, NotExecuted, t.Retention, env.Now)
 	r.Cause = t.Cause
 	if seen.State == Unknown {
-		return move{r, true, &Evidence{Attempt: t.Attempt.ID, N: t.Attempt.N, Kind: EvidenceLateRelease, By: "gateway", Text: string(t.Cause)}}
+		return move{r, true, &Evidence{Attempt: t.Attempt.ID, N: t.Attempt.N, Kind: EvidenceLateRelease, By: ByGateway, Text: string(t.Cause)}}
 	}
 	return move{after: r, changed: true}
 }
@@ -213,7 +213,7 @@ func (t Import) next(_, seen Record, env Env) move {
 		// What became of the attempts before this one is lost too; only without resend are they settled.
 		m.after.Doubted = t.Claim.Resend && t.Claim.Attempt.N > 1
 	}
-	m.evidence = &Evidence{Attempt: t.Claim.Attempt.ID, N: t.Claim.Attempt.N, Kind: EvidenceImport, By: "gateway", Text: t.Evidence}
+	m.evidence = &Evidence{Attempt: t.Claim.Attempt.ID, N: t.Claim.Attempt.N, Kind: EvidenceImport, By: ByGateway, Text: t.Evidence}
 	return m
 }
 

@@ -79,7 +79,7 @@ type Resolve struct {
 	N         int // the attempt that the evidence is about; another N in the record refuses the move
 	Verdict   Verdict
 	Response  *Response // only with VerdictExecuted; may be nil
-	By        string    // "operator:NAME" or "probe"
+	By        string    // ByProbe, or of ByOperator
 	Evidence  string    // never empty
 	Retention Retention
 }
@@ -89,7 +89,7 @@ type Resolve struct {
 type Note struct {
 	Operation OperationID
 	N         int    // the attempt that the note is about; another N in the record refuses it
-	By        string // "probe"
+	By        string // ByProbe
 	Text      string // never empty
 }
 

@@ -233,7 +233,7 @@ func (p *Prober) mayBeSpooled(ctx context.Context, rec idempotency.Record) bool 
 
 // record makes the proof durable, and reports whether the record is not in doubt any more.
 func (p *Prober) record(r *asked, rec idempotency.Record, proof Proof) (settled bool) {
-	resolve := idempotency.Resolve{Operation: rec.ID, N: rec.Attempt.N, By: "probe", Evidence: proof.Evidence, Retention: p.o.Retention}
+	resolve := idempotency.Resolve{Operation: rec.ID, N: rec.Attempt.N, By: idempotency.ByProbe, Evidence: proof.Evidence, Retention: p.o.Retention}
 	var res idempotency.Result
 	var err error
 	switch proof.Finding {
@@ -247,7 +247,7 @@ func (p *Prober) record(r *asked, rec idempotency.Record, proof Proof) (settled 
 		resolve.Verdict = idempotency.VerdictNotExecuted
 		res, err = p.o.Records.Resolve(resolve)
 	case Absent:
-		res, err = p.o.Records.Note(idempotency.Note{Operation: rec.ID, N: rec.Attempt.N, By: "probe", Text: proof.Evidence})
+		res, err = p.o.Records.Note(idempotency.Note{Operation: rec.ID, N: rec.Attempt.N, By: idempotency.ByProbe, Text: proof.Evidence})
 	case Nothing:
 		p.o.Log.Debug("probe: the answer proves nothing", "operation", rec.ID.String(), "route", r.Name, "evidence", proof.Evidence)
 		return false

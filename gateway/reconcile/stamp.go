@@ -119,7 +119,7 @@ func StatusLink(basePath string, key idempotency.Key) string {
 
 // ResolvedBy returns the value of Idempotency-Resolved.
 func ResolvedBy(r *idempotency.Resolution) string {
-	if r.By == "probe" {
+	if r.By == idempotency.ByProbe {
 		return "probe"
 	}
 	return "operator"
