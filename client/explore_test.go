@@ -102,19 +102,19 @@ const (
 )
 
 var texts = [saids]answer{
-	sExecuted: {true, 201, "executed", done, "", true, 0}, sReplayed: {true, 201, "replayed", done, "", true, 0},
-	sInProgress: {true, 409, "executing", wait, "in-progress", true, 0}, sNotReached: {true, 503, "not_executed", resend, "backend-unreachable", true, 0},
-	sDoubted: {true, 502, "unknown", reconcile, "outcome-unknown", true, 0}, sCancelled: {true, 409, "cancelled", stop, "cancelled", true, 0},
-	sForgotten: {true, 410, "forgotten", done, "response-forgotten", true, 0}, sTooOld: {true, 412, "rejected", stop, "key-too-old", true, 0},
-	sForbidden: {true, 403, "rejected", stop, "forbidden", true, 0}, sDenied: {true, 401, "rejected", stop, "unauthenticated", true, 0},
-	sBusy: {true, 503, "rejected", resend, "overloaded", true, 0}, sUnseen: {true, 404, "unseen", resend, "unseen", true, 0},
-	sCompleted: {true, 200, "completed", done, "", true, 0}, sExecuting: {true, 200, "executing", wait, "", true, 0},
-	sNotExecuted: {true, 200, "not_executed", resend, "", true, 0}, sUnknown: {true, 200, "unknown", reconcile, "", true, 0},
-	sUnknownResend: {true, 200, "unknown", resend, "", true, 0}, sFuture: {true, 299, "parked", "ponder", "", true, 0},
-	sCancelledNow: {true, 200, "cancelled", stop, "", true, 0}, sTooLateExecuting: {true, 409, "executing", wait, "too-late", true, 0},
-	sTooLateUnknown: {true, 409, "unknown", reconcile, "too-late", true, 0}, sTooLateCompleted: {true, 409, "completed", done, "too-late", true, 0},
-	sTooLateForgotten: {true, 409, "forgotten", done, "too-late", true, 0}, sErased: {true, 204, "forgotten", done, "", true, 0},
-	sNotSettled: {true, 409, "executing", wait, "not-settled", true, 0},
+	sExecuted: {true, 201, "executed", nextDone, "", true, 0}, sReplayed: {true, 201, "replayed", nextDone, "", true, 0},
+	sInProgress: {true, 409, "executing", nextWait, "in-progress", true, 0}, sNotReached: {true, 503, "not_executed", nextResend, "backend-unreachable", true, 0},
+	sDoubted: {true, 502, "unknown", nextReconcile, "outcome-unknown", true, 0}, sCancelled: {true, 409, "cancelled", nextStop, "cancelled", true, 0},
+	sForgotten: {true, 410, "forgotten", nextDone, "response-forgotten", true, 0}, sTooOld: {true, 412, "rejected", nextStop, "key-too-old", true, 0},
+	sForbidden: {true, 403, "rejected", nextStop, "forbidden", true, 0}, sDenied: {true, 401, "rejected", nextStop, "unauthenticated", true, 0},
+	sBusy: {true, 503, "rejected", nextResend, "overloaded", true, 0}, sUnseen: {true, 404, "unseen", nextResend, "unseen", true, 0},
+	sCompleted: {true, 200, "completed", nextDone, "", true, 0}, sExecuting: {true, 200, "executing", nextWait, "", true, 0},
+	sNotExecuted: {true, 200, "not_executed", nextResend, "", true, 0}, sUnknown: {true, 200, "unknown", nextReconcile, "", true, 0},
+	sUnknownResend: {true, 200, "unknown", nextResend, "", true, 0}, sFuture: {true, 299, "parked", "ponder", "", true, 0},
+	sCancelledNow: {true, 200, "cancelled", nextStop, "", true, 0}, sTooLateExecuting: {true, 409, "executing", nextWait, "too-late", true, 0},
+	sTooLateUnknown: {true, 409, "unknown", nextReconcile, "too-late", true, 0}, sTooLateCompleted: {true, 409, "completed", nextDone, "too-late", true, 0},
+	sTooLateForgotten: {true, 409, "forgotten", nextDone, "too-late", true, 0}, sErased: {true, 204, "forgotten", nextDone, "", true, 0},
+	sNotSettled: {true, 409, "executing", nextWait, "not-settled", true, 0},
 }
 
 // unsigned is what others on the way say.
@@ -532,7 +532,7 @@ var broken = map[string]machine{
 		return learn(s, c, whole)
 	}},
 	"tells a refusal while a copy is on its way": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
-		if a.signed && c == send && a.next == stop && a.state == stateRejected && s.State == Doubt {
+		if a.signed && c == send && a.next == nextStop && a.state == stateRejected && s.State == Doubt {
 			return s.settle(OutcomeRefused, true)
 		}
 		return learn(s, c, a)
@@ -545,7 +545,7 @@ var broken = map[string]machine{
 	}},
 	"takes a word of a later version for done": {begin: begin, wishCancel: wishCancel, learn: func(s Standing, c call, a answer) (Standing, step) {
 		if a.next == "ponder" {
-			a.next = done
+			a.next = nextDone
 		}
 		return learn(s, c, a)
 	}},

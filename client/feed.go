@@ -124,7 +124,7 @@ func (r *follower) refused(a answer) error {
 	case !a.signed:
 	case a.status == http.StatusGone:
 		return r.tell(Change{Event: Reset})
-	case a.next == stop && (again || !r.denied):
+	case a.next == nextStop && (again || !r.denied):
 		return &FeedRefusedError{a.status, a.code}
 	}
 	return nil

@@ -86,8 +86,8 @@ func (d *Dir) Put(e Entry) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	if closed := f.Close(); err == nil {
-		err = closed
+	if errOfClose := f.Close(); err == nil {
+		err = errOfClose
 	}
 	if err == nil {
 		err = os.Rename(f.Name(), d.name(e.Key))

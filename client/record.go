@@ -18,7 +18,7 @@ type Record struct {
 
 // answer is what the record decides, wherever it came from.
 func (r Record) answer(floor time.Duration) answer {
-	if r.Next == done || r.Next == stop {
+	if r.Next == nextDone || r.Next == nextStop {
 		floor = 0
 	}
 	return answer{signed: r.State != "", status: http.StatusOK, state: r.State, next: r.Next, whole: true, floor: floor}
@@ -52,7 +52,7 @@ func readQuery(status int, h http.Header, content []byte, whole bool, keys []str
 	}
 	for _, key := range found.Unseen {
 		if _, asked := answers[key]; asked {
-			answers[key] = Record{Key: key, State: stateUnseen, Next: resend}.answer(all.floor)
+			answers[key] = Record{Key: key, State: stateUnseen, Next: nextResend}.answer(all.floor)
 		}
 	}
 	return answers

@@ -35,12 +35,12 @@ func (c *Client) Resume(ctx context.Context, each func(Result) error) error {
 		slots <- struct{}{}
 		work.Go(func() {
 			defer func() { <-slots }()
-			told := f.snapshot().State == Acknowledging
+			erasing := f.snapshot().State == Acknowledging
 			result, err := c.advance(ctx, f)
 			<-f.turn // each may acknowledge
 			mu.Lock()
 			defer mu.Unlock()
-			if err == nil && each != nil && !told {
+			if err == nil && each != nil && !erasing {
 				err = each(result)
 			}
 			if err == nil {

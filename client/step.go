@@ -47,10 +47,22 @@ const (
 	heard       call = "heard"  // a record came unasked
 )
 
-// Values of Idempotency-State and Idempotency-Next that decide something.
+// Values of Idempotency-Next.
 const (
-	done, wait, resend, reconcile, stop                              = "done", "wait", "resend", "reconcile", "stop"
-	stateCancelled, stateForgotten, stateRejected, stateUnseen, bare = "cancelled", "forgotten", "rejected", "unseen", "unprotected"
+	nextDone      = "done"
+	nextWait      = "wait"
+	nextResend    = "resend"
+	nextReconcile = "reconcile"
+	nextStop      = "stop"
+)
+
+// Values of Idempotency-State that decide something.
+const (
+	stateCancelled   = "cancelled"
+	stateForgotten   = "forgotten"
+	stateRejected    = "rejected"
+	stateUnseen      = "unseen"
+	stateUnprotected = "unprotected"
 )
 
 // answer is what came back for a call, as far as it decides anything.
@@ -96,7 +108,7 @@ func durable(before, after Standing) bool {
 
 // learn is the whole machine: what follows for an entry from an answer to a call.
 func learn(s Standing, c call, a answer) (Standing, step) {
-	denied := a.status == 401 && !(a.signed && a.next == done)
+	denied := a.status == 401 && !(a.signed && a.next == nextDone)
 	again := denied && s.Denied
 	if a.signed {
 		s.Denied = false
@@ -116,45 +128,45 @@ func learn(s Standing, c call, a answer) (Standing, step) {
 		// Nobody knows who this was: nothing is learnt.
 	case s.State == Settled:
 	case c == acknowledge:
-		if a.status == 204 || a.state == stateUnseen || a.next == stop {
+		if a.status == 204 || a.state == stateUnseen || a.next == nextStop {
 			s.State = Settled
 			return s, step{call: finish}
 		}
-	case c == send && a.state == bare:
+	case c == send && a.state == stateUnprotected:
 		return s.settle(OutcomeUnprotected, true)
 	case c != send && a.state == stateRejected: // about the call, not about the operation
 		switch {
 		case c == cancel && a.code == "key-too-old":
 			return s.settle(OutcomeExpired, false)
-		case a.next == stop:
+		case a.next == nextStop:
 			return s, step{call: halt}
 		}
-	case a.next == done && a.state == stateForgotten:
+	case a.next == nextDone && a.state == stateForgotten:
 		return s.settle(OutcomeExecuted, false)
-	case a.next == done && c == send && a.whole:
+	case a.next == nextDone && c == send && a.whole:
 		return s.settle(OutcomeExecuted, true)
-	case a.next == done:
+	case a.next == nextDone:
 		s.State, s.Refused = Executed, false
 		return s, step{call: send}
-	case a.next == stop && a.state == stateCancelled && s.Refused:
+	case a.next == nextStop && a.state == stateCancelled && s.Refused:
 		return s.settle(OutcomeRefused, true)
-	case a.next == stop && a.state == stateCancelled:
+	case a.next == nextStop && a.state == stateCancelled:
 		return s.settle(OutcomeCancelled, false)
-	case a.next == stop && c != send:
+	case a.next == nextStop && c != send:
 		return s, step{call: halt}
-	case a.next == stop && (a.status == 422 || a.code == "key-malformed" || a.code == "key-missing"):
+	case a.next == nextStop && (a.status == 422 || a.code == "key-malformed" || a.code == "key-missing"):
 		return s.settle(OutcomeRefused, true) // and so will be every copy
-	case a.next == stop && s.State == Executed:
+	case a.next == nextStop && s.State == Executed:
 		return s.settle(OutcomeExecuted, false)
-	case a.next == stop && s.State == Doubt && a.code == "key-too-old" && s.Sends == 1:
+	case a.next == nextStop && s.State == Doubt && a.code == "key-too-old" && s.Sends == 1:
 		return s.settle(OutcomeRefused, true)
-	case a.next == stop && s.State == Doubt && a.code == "key-too-old":
+	case a.next == nextStop && s.State == Doubt && a.code == "key-too-old":
 		return s.settle(OutcomeExpired, false)
-	case a.next == stop && s.State == Doubt:
+	case a.next == nextStop && s.State == Doubt:
 		s.State, s.Refused = Cancelling, true // another copy may be on its way: forbid it before this is told
-	case s.State == Doubt && a.next == resend:
+	case s.State == Doubt && a.next == nextResend:
 		s.State = Queued
-	case s.State == Queued && a.next != resend: // wait, reconcile, and what a later version may say
+	case s.State == Queued && a.next != nextResend: // wait, reconcile, and what a later version may say
 		s.State = Doubt
 	}
 	return s, step{call: s.call(), floor: a.floor}

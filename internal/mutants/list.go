@@ -161,9 +161,9 @@ var mutants = []mutant{
 	{name: "client keeps credentials on disk", file: "client/client.go", pkg: "cmd/onceway/e2e", test: "TestClientRefreshesItsToken",
 		edits: change(`			delete(e.Header, name)`, ``)},
 	{name: "client believes whoever answers", file: "client/answer.go", pkg: "cmd/onceway/e2e", test: "TestClientBelievesOnlyTheGateway",
-		edits: change("		return a\n	}\n	a.signed = true", "		a.state, a.signed, a.next = \"executed\", true, done\n		return a\n	}\n	a.signed = true")},
+		edits: change("		return a\n	}\n	a.signed = true", "		a.state, a.signed, a.next = \"executed\", true, nextDone\n		return a\n	}\n	a.signed = true")},
 	{name: "client takes a doubt for a cancellation", file: "client/step.go", pkg: "cmd/onceway/e2e", test: "TestGoClientOverTheTransport",
-		edits: change("	case s.State == Doubt && a.next == resend:\n", "	case s.State == Cancelling && a.next == reconcile:\n		return s.settle(OutcomeCancelled, false)\n	case s.State == Doubt && a.next == resend:\n")},
+		edits: change("	case s.State == Doubt && a.next == nextResend:\n", "	case s.State == Cancelling && a.next == nextReconcile:\n		return s.settle(OutcomeCancelled, false)\n	case s.State == Doubt && a.next == nextResend:\n")},
 	{name: "gateway tells those who cancel too late to stop", file: "gateway/reconcile/cancel.go", pkg: "gateway", test: "TestVectorsAreWhatTheGatewaySays",
 		edits: change(`problem.NewTooLate(problem.OfRecord(rec.Believed()), nextOf(rec))`, `problem.NewTooLate(problem.OfRecord(rec.Believed()), problem.Stop)`)},
 
