@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/net/http/httpguts"
 )
 
 // The functions of this file make readers of one value: each checks the type and the range, and
@@ -259,10 +260,8 @@ func checkToken(s string) (message, hint string) {
 	if s == "" {
 		return "is empty", ""
 	}
-	for i := range len(s) {
-		if c := s[i]; !isUnreserved(c) && strings.IndexByte("!#$%&'*+^`|", c) < 0 {
-			return "contains a character that names of headers and methods cannot have", "use letters, digits and -"
-		}
+	if !httpguts.ValidHeaderFieldName(s) {
+		return "contains a character that names of headers and methods cannot have", "use letters, digits and -"
 	}
 	return "", ""
 }
