@@ -23,7 +23,7 @@ func TestADemoWhosePortIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if at := s.listening.Addr().String(); at == l.Addr().String() {
+	if at := s.publicListener.Addr().String(); at == l.Addr().String() {
 		t.Errorf("it listens on %s, as somebody else does", at)
 	}
 	s.drain(context.Background())
