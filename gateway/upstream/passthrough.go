@@ -73,9 +73,10 @@ func (c *connected) note(got httptrace.GotConnInfo) {
 }
 
 // endsWithConnection reports whether nothing but the connection's end says where the content ends (RFC 9112, section 6.3,
-// rule 8).
+// rule 8). An answer to a HEAD has no content, and its connection may go on, or end in any way.
 func endsWithConnection(resp *http.Response) bool {
-	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && resp.StatusCode != http.StatusSwitchingProtocols
+	return resp.ProtoMajor == 1 && resp.ContentLength < 0 && len(resp.TransferEncoding) == 0 && resp.Body != http.NoBody &&
+		resp.StatusCode != http.StatusSwitchingProtocols
 }
 
 // unframed is content over TLS that ends with its connection. It is whole only if TLS says so, by a close_notify (RFC 9112,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"runtime"
 	"slices"
 	"strings"
@@ -481,18 +482,20 @@ func TestPassThroughWithoutAConnection(t *testing.T) {
 func TestPassThroughOfContentThatEndsWithTLS(t *testing.T) {
 	const length, chunked, neither = "Content-Length: 4\r\n", "Transfer-Encoding: chunked\r\n", ""
 	for _, c := range []struct {
+		method           string
 		framing, content string
 		tls, notified    bool
 		whole            bool
 	}{
-		{neither, "gone", true, true, true},
-		{neither, "gone", true, false, false},
-		{neither, "", true, false, false},
-		{neither, "gone", false, false, true},
-		{length, "gone", true, false, true},
-		{chunked, "4\r\ngone\r\n0\r\n\r\n", true, false, true},
+		{"GET", neither, "gone", true, true, true},
+		{"GET", neither, "gone", true, false, false},
+		{"GET", neither, "", true, false, false},
+		{"GET", neither, "gone", false, false, true},
+		{"GET", length, "gone", true, false, true},
+		{"GET", chunked, "4\r\ngone\r\n0\r\n\r\n", true, false, true},
+		{"HEAD", neither, "", true, false, true},
 	} {
-		t.Run(fmt.Sprintf("%q %q %v %v", c.framing, c.content, c.tls, c.notified), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s %q %q %v %v", c.method, c.framing, c.content, c.tls, c.notified), func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
@@ -515,7 +518,7 @@ func TestPassThroughOfContentThatEndsWithTLS(t *testing.T) {
 					conn = secured
 				}
 				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n"+c.framing+"\r\n"+c.content)
+					io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+c.framing+"\r\n"+c.content)
 				}
 			}()
 			scheme := "http"
@@ -523,13 +526,19 @@ func TestPassThroughOfContentThatEndsWithTLS(t *testing.T) {
 				scheme = "https"
 			}
 			u := newUpstream(t, Options{}, scheme+"://"+l.Addr().String())
-			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x/", nil)
+			var on *watched
+			r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+				GotConn: func(got httptrace.GotConnInfo) { on = below(got.Conn) },
+			}), c.method, "http://x/", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			resp, err := u.RoundTripper().RoundTrip(r)
 			if err != nil {
 				t.Fatal(err)
+			}
+			for c.method == "HEAD" && !on.ended.Load() { // net/http reads on
+				runtime.Gosched()
 			}
 			content, err := io.ReadAll(resp.Body)
 			resp.Body.Close()
