@@ -109,11 +109,9 @@ func TestResolvedAsExecuted(t *testing.T) {
 		if log := g.Output(); strings.Contains(log, "4711") || strings.Contains(log, r.Key) {
 			t.Error("the log has evidence or a key in it")
 		}
-		metrics := g.AdminGet(t, "/metrics").Body
 		for _, line := range []string{`onceway_resolutions_total{onceway_outcome="executed"} 1`, "onceway_records_contradicted 0"} {
-			if !strings.Contains(metrics, line) {
-				t.Errorf("/metrics has no line %s", line)
-			}
+			// What the store does not tell within a second is not there.
+			g.Until(t, "/metrics has the line "+line, func() bool { return strings.Contains(g.AdminGet(t, "/metrics").Body, line) })
 		}
 	})
 }
@@ -183,9 +181,9 @@ func TestALateAnswerContradictsAResolution(t *testing.T) {
 	if !strings.Contains(list.Body, rec.Operation) {
 		t.Errorf("it is not listed: %s", list.Body)
 	}
-	if metrics := other.AdminGet(t, "/metrics").Body; !strings.Contains(metrics, "onceway_records_contradicted 1") {
-		t.Error("/metrics does not count it")
-	}
+	other.Until(t, "/metrics counts it", func() bool {
+		return strings.Contains(other.AdminGet(t, "/metrics").Body, "onceway_records_contradicted 1")
+	})
 	g.AwaitOutput(t, "an answer contradicts its record")
 }
 

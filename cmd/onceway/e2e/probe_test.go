@@ -213,6 +213,7 @@ func TestProbeDownThenUp(t *testing.T) {
 		g.Start(t)
 		listen()
 		wantState(t, g, r.Key, "forgotten", 1)
+		g.Until(t, "the probe that found it is counted", func() bool { return probes(t, g, "executed") > 0 })
 		if n := probes(t, g, "executed"); n != 1 {
 			t.Errorf("%d probes found it", n)
 		}
