@@ -413,7 +413,8 @@ func TestContradictionsAreShown(t *testing.T) {
 	}
 	o.apply(idempotency.Complete{Attempt: r.Attempt, Response: idempotency.NewResponse(201, map[string][]string{"Etag": {"x"}}, []byte("after all")), Retention: keep})
 	shown := o.record(o.send("GET", requestPath(r), ""))
-	if !shown.Contradicted || shown.State != "not_executed" || len(shown.Contradictions) != 1 || len(shown.Evidence) != 1 ||
+	// The stored state is shown as it is, and what the caller is told, not to send again.
+	if !shown.Contradicted || shown.State != "not_executed" || shown.Next != "reconcile" || len(shown.Contradictions) != 1 || len(shown.Evidence) != 1 ||
 		shown.Contradictions[0].Response.Status != 201 || shown.Contradictions[0].Response.Body != nil || shown.Evidence[0].By != "alice" ||
 		len(shown.AttemptHistory) != 1 || !slices.Contains(shown.AttemptHistory[0].Proof, "contradiction") {
 		t.Errorf("%+v", shown)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/onceway/onceway/gateway/problem"
 	"github.com/onceway/onceway/gateway/reconcile"
 	"github.com/onceway/onceway/idempotency"
 	generated "github.com/onceway/onceway/openapi/admin"
@@ -14,7 +13,7 @@ func newRecord(r idempotency.Record, withBody bool) generated.Record {
 	told := reconcile.NewRecord(r, withBody)
 	out := generated.Record{
 		Operation: r.ID.String(), Caller: string(r.Operation.Caller), Key: string(r.Operation.Key), Route: r.Route,
-		State: generated.RecordState(r.State.String()), Next: generated.Next(problem.NextOfRecord(r.State).String()), Cause: string(r.Cause),
+		State: generated.RecordState(r.State.String()), Next: generated.Next(told.Next), Cause: string(r.Cause),
 		Revision: r.Revision, Attempts: r.Attempt.N,
 		Resend: r.Resend, Doubted: r.Doubted, Contradicted: r.Contradicted, Damaged: r.Damaged,
 		Request: told.Request, Response: told.Response, Times: told.Times, Deadline: instant(r.Deadline),

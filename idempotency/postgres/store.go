@@ -20,7 +20,7 @@ import (
 type Options struct {
 	// StoreTimeout bounds every call, besides its context. Default 5 s.
 	StoreTimeout time.Duration
-	// Lease is how long a silent owner keeps its executing records. Default 15 s.
+	// Lease is how long a silent owner keeps its executing records. Default 10 s.
 	Lease time.Duration
 	// Retention tells Purge which days' storage to prepare and how old a record must be to be looked
 	// at. Default: bodies 24 h, records 720 h.
@@ -92,7 +92,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 		o.StoreTimeout = 5 * time.Second
 	}
 	if o.Lease <= 0 {
-		o.Lease = 15 * time.Second
+		o.Lease = 10 * time.Second
 	}
 	if o.Retention.Response <= 0 {
 		o.Retention.Response = 24 * time.Hour
