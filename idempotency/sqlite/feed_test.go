@@ -130,3 +130,35 @@ func TestTheWalkAlongTheFeedEndsAtWhatIsYoung(t *testing.T) {
 		t.Errorf("%d commits are left, want four: those of ten and two hours later, what is behind, and the last; error %v", left, err)
 	}
 }
+
+// A clock that was ahead for a moment does not put off the next walk until it gets there again.
+func TestTheWalkAlongTheFeedGoesOnAfterTheClockIsSetBack(t *testing.T) {
+	path := migrated(t)
+	now := time.Now()
+	s := open(t, path, sqlite.Options{Clock: func() time.Time { return now }, CompactEvery: time.Nanosecond})
+	purge := func() {
+		t.Helper()
+		if _, _, err := s.Purge(t.Context(), 1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(1000 * time.Hour)
+	purge()
+	now = now.Add(-1000 * time.Hour)
+
+	cancel := func(key idempotency.Key) {
+		t.Helper()
+		o := idempotency.Operation{Caller: "caller", Key: key}
+		if _, err := s.Apply(t.Context(), []idempotency.Transition{idempotency.Cancel{Operation: o, Retention: idempotency.Retention{Key: time.Minute}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cancel("a")
+	now = now.Add(2 * time.Hour)
+	cancel("b")
+	purge() // removes the first record, and with it what the feed has of it
+	var left int
+	if err := rawFile(t, path).QueryRowContext(t.Context(), `SELECT count(*) FROM changes`).Scan(&left); err != nil || left != 1 {
+		t.Errorf("the feed has %d commits, want that of the one record; error %v", left, err)
+	}
+}

@@ -36,8 +36,8 @@ func (s *Store) Purge(ctx context.Context, limit int) (removed int, more bool, e
 	if more || removed >= limit {
 		return removed, true, nil
 	}
-	if now := s.now(); now.UnixMicro() >= s.compact.Load() {
-		s.compact.Store(now.Add(s.options.CompactEvery).UnixMicro())
+	if now, last := time.Now(), s.compacted.Load(); last == nil || now.Sub(*last) >= s.options.CompactEvery {
+		s.compacted.Store(&now)
 		err = s.purgeFeed(ctx)
 	}
 	return removed, false, err

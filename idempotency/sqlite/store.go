@@ -33,9 +33,9 @@ type Store struct {
 	// owner is who has the lease; nil if nobody.
 	owner atomic.Pointer[idempotency.Owner]
 
-	history idempotency.FeedHistory // of this opening of the file
-	walked  atomic.Int64            // how far the walk along the feed has come
-	compact atomic.Int64            // when it goes on, in microseconds since 1970
+	history   idempotency.FeedHistory   // of this opening of the file
+	walked    atomic.Int64              // how far the walk along the feed has come
+	compacted atomic.Pointer[time.Time] // when that was last, by a clock that nobody sets
 }
 
 var (
