@@ -152,6 +152,7 @@ func TestRoutesTest(t *testing.T) {
 		{"OPTIONS", "*", exitOK, "answered   by the gateway itself"},
 		{"OPTIONS", "http://shop.example", exitOK, "answered   by the gateway itself"},
 		{"POST", "/orders//7", exitFailure, "refused    400 path-ambiguous"},
+		{"PO ST", "/orders", exitFailure, "refused    400 request-malformed"},
 	} {
 		code, stdout, stderr := onceway(t, "routes", "test", "--config", file, tt.method, tt.url)
 		if code != tt.code || !strings.Contains(stdout, tt.stdout) || stderr != "" {

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/onceway/onceway/gateway"
 	"github.com/onceway/onceway/gateway/problem"
@@ -30,6 +31,9 @@ func newRoutesTestCommand() *cobra.Command {
 				return err
 			}
 			// Before any route, as the gateway does.
+			if !httpguts.ValidHeaderFieldName(args[0]) {
+				return refuse(cmd.OutOrStdout(), errors.New("the method is not a token"))
+			}
 			if t, err := route.ParseTarget(args[0], args[1], true); err == nil && (t.Path == "*" || gateway.Own(t.Path, c.Reconcile.BasePath)) {
 				return explainOwn(cmd.OutOrStdout(), t)
 			}
