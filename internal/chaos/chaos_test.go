@@ -176,7 +176,7 @@ func (w *world) judge(h *history) verdict {
 			t.Errorf("I2: operation %s was answered with %s, and now it is %s %s", op.id, op.final, said.phase, said.answer)
 		}
 	}
-	v.legal, _ = porcupine.CheckOperationsVerbose(record, h.calls, time.Minute)
+	v.legal, _ = porcupine.CheckOperationsVerbose(record, h.calls, 5*time.Minute)
 	if v.legal != porcupine.Ok {
 		t.Errorf("I6: the history of %d calls is %s", len(h.calls), v.legal)
 		for _, calls := range record.Partition(h.calls) {

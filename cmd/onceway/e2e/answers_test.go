@@ -301,7 +301,7 @@ func unknownAnswers(t *testing.T, at *table) {
 	broken := rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Then: ledger.Close}}
 	at.g.Do(t, broken).Is(t, doubted)
 	at.g.Do(t, broken).Is(t, stillUnknown)
-	late, a := inTime(t, at.g, func() rig.Request {
+	late, a := inTime(t, at.g, at.b, func() rig.Request {
 		return rig.Request{Path: "/hasty", Key: newKey(), Body: "a", Script: ledger.Script{Then: ledger.Hang}}
 	})
 	a.Is(t, timedOut)

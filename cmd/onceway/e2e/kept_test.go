@@ -44,7 +44,7 @@ func TestKeptAliveConnectionDiesAfterExecution(t *testing.T) {
 			for _, fate := range []ledger.Fate{ledger.Close, ledger.Reset, ledger.ResetStream} {
 				t.Run(fmt.Sprintf("%s, %d bytes", fate, len(body)), func(t *testing.T) {
 					reused := false
-					for try := 0; try < 20 && !reused; try++ {
+					for try := 0; try < 100 && !reused; try++ {
 						warm := rig.Request{Key: newKey(), Body: body}
 						g.Do(t, warm).Is(t, executed)
 						r := rig.Request{Key: newKey(), Body: body, Script: ledger.Script{Then: fate}}
@@ -74,7 +74,7 @@ func TestBackendThatNeverAnswers(t *testing.T) {
 		var r rig.Request
 		var a *rig.Answer
 		g.Until(t, "the backend has read all of a request in time", func() bool {
-			r, a = inTime(t, g, func() rig.Request {
+			r, a = inTime(t, g, b, func() rig.Request {
 				return rig.Request{Path: "/slow/", Key: newKey(), Body: "a", Script: ledger.Script{Then: ledger.Hang}}
 			})
 			return b.Effects(t, r.Key) > 0

@@ -83,13 +83,25 @@ func insist(t *testing.T, g *rig.Gateway, r rig.Request) (a *rig.Answer) {
 }
 
 // inTime sends requests, each another one, until an attempt was long enough for its first byte to leave, and returns that
-// one and its answer: on a machine that is busy the time that these tests give an upstream may be up before.
-func inTime(t *testing.T, g *rig.Gateway, next func() rig.Request) (r rig.Request, a *rig.Answer) {
+// one and its answer: on a machine that is busy the time that these tests give an upstream may be up before. Of those that
+// are said not to be executed the backend, if there is one, has none in its ledger in the end.
+func inTime(t *testing.T, g *rig.Gateway, b *ledger.Backend, next func() rig.Request) (r rig.Request, a *rig.Answer) {
 	t.Helper()
 	g.Until(t, "an attempt is sent", func() bool {
 		r = next()
 		a = insist(t, g, r)
-		return a.Header.Get("Idempotency-State") != "not_executed"
+		if a.Header.Get("Idempotency-State") != "not_executed" {
+			return true
+		}
+		a.Is(t, notReached)
+		if key := r.Key; b != nil {
+			t.Cleanup(func() {
+				if n := len(b.Of(t, ledger.Begin, key)); n != 0 {
+					t.Errorf("the backend got %d requests of a key that is said not to be executed", n)
+				}
+			})
+		}
+		return false
 	})
 	return r, a
 }

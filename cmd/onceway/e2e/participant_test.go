@@ -109,7 +109,7 @@ func TestParticipantRefusesALateAttempt(t *testing.T) {
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		s := newShop(t)
 		g := s.gateway(t, dsn, "timeout: 3s, connect_timeout: 3s") // the second attempt is to be answered within that
-		r, a := inTime(t, g, func() rig.Request {
+		r, a := inTime(t, g, nil, func() rig.Request {
 			return rig.Request{Key: newKey(), Body: "a", Header: rig.Header("X-Hold", "yes")}
 		})
 		a.Is(t, timedOut)

@@ -158,7 +158,7 @@ func TestProbeFences(t *testing.T) {
 			Store: dsn, Targets: []string{b.URL()}, Upstream: "timeout: 3s, connect_timeout: 3s", // the second attempt is to be answered within that
 			Policy: probing(b.Probe("envelope"), ", absence: fenced"),
 		})
-		r, a := inTime(t, g, func() rig.Request {
+		r, a := inTime(t, g, b, func() rig.Request {
 			return rig.Request{Key: newKey(), Body: "a", Script: ledger.Script{Before: newKey()}}
 		})
 		a.Is(t, timedOut)

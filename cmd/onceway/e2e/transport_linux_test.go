@@ -158,7 +158,7 @@ func TestT4PeerVanishes(t *testing.T) {
 			Routes: "  - {name: good, match: {path: /good}, upstream: good}", Upstreams: "  good: {targets: [" + b.URL() + "]}",
 		})
 		for range 2 {
-			r, a := inTime(t, g, func() rig.Request { return rig.Request{Key: newKey(), Body: "a"} })
+			r, a := inTime(t, g, b, func() rig.Request { return rig.Request{Key: newKey(), Body: "a"} })
 			a.Is(t, timedOut)
 			if err := <-failed; err != nil {
 				t.Fatal(err)
@@ -194,7 +194,7 @@ func TestT5ListenerThatAcceptsLater(t *testing.T) {
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		late := asleep(t)
 		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{"http://" + late.Addr().String()}, Upstream: "timeout: 1s"})
-		r, a := inTime(t, g, func() rig.Request { return rig.Request{Key: newKey(), Body: "amount=1"} })
+		r, a := inTime(t, g, b, func() rig.Request { return rig.Request{Key: newKey(), Body: "amount=1"} })
 		a.Is(t, timedOut)
 		g.Do(t, r).Is(t, stillUnknown)
 		wantState(t, g, r.Key, "unknown", 1)

@@ -63,7 +63,7 @@ func TestT1WriteThatNeverArrives(t *testing.T) {
 			for _, after := range []int64{0, 40} {
 				lost := between(t, b.Address(), nemesis.Always(nemesis.Plan{Up: nemesis.Flow{After: after, Fault: nemesis.Swallow}}))
 				g := rig.Serve(t, rig.Config{Store: newStoreLike(t, dsn), Targets: []string{"http://" + lost.Addr()}, Upstream: "timeout: 1s"})
-				r, a := inTime(t, g, func() rig.Request { return rig.Request{Key: newKey(), Body: "amount=1"} })
+				r, a := inTime(t, g, b, func() rig.Request { return rig.Request{Key: newKey(), Body: "amount=1"} })
 				a.Is(t, timedOut)
 				g.Do(t, r).Is(t, stillUnknown)
 				if n := b.Effects(t, r.Key); n != 0 {
@@ -103,7 +103,7 @@ func TestT2LateDelivery(t *testing.T) {
 			deliver := make(chan struct{})
 			late := between(t, b.Address(), nemesis.Always(nemesis.Plan{Up: nemesis.Flow{Fault: nemesis.Hold, Release: deliver}}))
 			g := rig.Serve(t, rig.Config{Store: newStoreLike(t, dsn), Targets: []string{"http://" + late.Addr()}, Upstream: "timeout: 1s"})
-			r, a := inTime(t, g, func() rig.Request { return rig.Request{Key: newKey(), Body: "amount=1"} })
+			r, a := inTime(t, g, b, func() rig.Request { return rig.Request{Key: newKey(), Body: "amount=1"} })
 			a.Is(t, timedOut)
 			g.Do(t, r).Is(t, stillUnknown)
 			if n := b.Effects(t, r.Key); n != 0 {
@@ -221,7 +221,7 @@ func TestSlowDrip(t *testing.T) {
 	rig.EachStore(t, func(t *testing.T, dsn string) {
 		g := rig.Serve(t, rig.Config{Store: dsn, Targets: []string{b.URL()}, Upstream: "timeout: 1s"})
 		never := ledger.Script{Pieces: []string{"a", "b"}, Gates: []string{newKey()}}
-		r, a := inTime(t, g, func() rig.Request { return rig.Request{Key: newKey(), Body: "a", Script: never} })
+		r, a := inTime(t, g, b, func() rig.Request { return rig.Request{Key: newKey(), Body: "a", Script: never} })
 		a.Is(t, timedOut)
 		g.Do(t, r).Is(t, stillUnknown)
 		g.Until(t, "it is executed", func() bool { return b.Effects(t, r.Key) > 0 })
