@@ -22,6 +22,7 @@ type Backend struct {
 	at      addresses
 	command *exec.Cmd
 	input   io.Closer
+	exited  chan struct{} // closed when the process is gone
 
 	mu   sync.Mutex
 	read []Entry // what the ledger said up to end, in bytes: nothing in it ever changes
@@ -31,7 +32,7 @@ type Backend struct {
 // Start starts a ledger process, which ends with the test.
 func Start(t testing.TB) *Backend {
 	t.Helper()
-	b := &Backend{dir: t.TempDir()}
+	b := &Backend{dir: t.TempDir(), exited: make(chan struct{})}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -51,9 +52,14 @@ func Start(t testing.TB) *Backend {
 	}
 	t.Cleanup(func() {
 		b.input.Close()
-		b.command.Wait()
+		<-b.exited
 	})
-	if err := json.NewDecoder(out).Decode(&b.at); err != nil {
+	err = json.NewDecoder(out).Decode(&b.at)
+	go func() { // which closes out
+		defer close(b.exited)
+		b.command.Wait()
+	}()
+	if err != nil {
 		t.Fatalf("the ledger did not start: %v", err)
 	}
 	return b
@@ -76,6 +82,9 @@ func (b *Backend) Control() string { return "http://" + b.at.Control }
 
 // Book is the path of the ledger: a line of JSON for each [Entry].
 func (b *Backend) Book() string { return filepath.Join(b.dir, "ledger") }
+
+// Exited is closed when the process is gone, and nobody listens any more.
+func (b *Backend) Exited() <-chan struct{} { return b.exited }
 
 // Open opens a gate for good.
 func (b *Backend) Open(t testing.TB, gate string) {

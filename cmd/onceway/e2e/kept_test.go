@@ -95,6 +95,7 @@ func TestBackendDiesAfterTheEffect(t *testing.T) {
 		g.Do(t, r).Is(t, doubted)
 		g.Do(t, r).Is(t, stillUnknown)
 		wantEffects(t, b, r.Key, 1)
+		<-b.Exited() // its connections end before its listener
 		g.Do(t, rig.Request{Key: newKey()}).Is(t, notReached)
 	})
 }
